@@ -1,0 +1,3 @@
+"""
+The configuration: TOML text with positions, and the frozen classes that it becomes.
+"""

@@ -1,0 +1,228 @@
+"""
+The nouns of HTTP: fields, heads, replies, records.  Pure data; bytes as they are on the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.web.http import RESPONSES
+
+#: Status code to reason phrase, the registered ones.
+PHRASES: dict[int, bytes] = {**RESPONSES, 103: b"Early Hints", 418: b"I'm a teapot", 421: b"Misdirected Request"}
+PHRASES.update({425: b"Too Early", 426: b"Upgrade Required", 429: b"Too Many Requests"})
+PHRASES.update({431: b"Request Header Fields Too Large", 499: b"Client Closed Request"})
+
+
+class Fields(list[tuple[bytes, bytes, bytes]]):
+    """
+    A field section in wire order: ``(lower, name, value)`` triples.
+
+    ``lower`` is the name in lower case, which is what lookups compare; ``name`` is as it was sent, and is what is
+    sent on.  It is a plain list, so that the hot path appends and walks at C speed; all ``name`` arguments below are
+    in lower case.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[bytes, bytes]]) -> Fields:
+        """
+        Fields from ``(name, value)`` pairs.
+        """
+        return cls([(name.lower(), name, value) for name, value in pairs])
+
+    def first(self, lower: bytes) -> bytes | None:
+        """
+        The value of the first field of that name, or None.
+        """
+        for key, _, value in self:
+            if key == lower:
+                return value
+        return None
+
+    def every(self, lower: bytes) -> list[bytes]:
+        """
+        The values of all fields of that name, in order.
+        """
+        return [value for key, _, value in self if key == lower]
+
+    def joined(self, lower: bytes) -> bytes:
+        """
+        All values of that name as one list value (RFC 9110 section 5.3); empty when there is none.
+        """
+        return b", ".join(self.every(lower))
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """
+        Append a field; earlier ones of the name stay.
+        """
+        self.append((name.lower(), name, value))
+
+    def put(self, name: bytes, value: bytes) -> None:
+        """
+        Append a field; earlier ones of the name go.
+        """
+        self.drop(name.lower())
+        self.append((name.lower(), name, value))
+
+    def drop(self, lower: bytes) -> None:
+        """
+        Remove all fields of that name.
+        """
+        if any(field[0] == lower for field in self):
+            self[:] = [field for field in self if field[0] != lower]
+
+    def __contains__(self, lower: object) -> bool:
+        return any(field[0] == lower for field in self)
+
+
+class RequestHead:
+    """
+    A request's line and fields, and what the framing rules (RFC 9112 section 6) made of them.
+
+    :ivar method: as sent, ``b"GET"``.
+    :ivar target: the request-target as sent; never decoded.
+    :ivar version: ``b"HTTP/1.1"`` or ``b"HTTP/1.0"``.
+    :ivar host: the authority that the request is for: of an absolute target, or the Host field; lower case, with its
+        port; empty when an HTTP/1.0 client sent none.
+    :ivar path: the path of the target, without query, as sent; ``b"*"`` for the asterisk form.
+    :ivar query: what follows the first ``?``; None when there is no ``?``.
+    :ivar length: of the body in bytes; None when it is chunked.  0 when there is none.
+    :ivar keep_alive: may the connection be used again after this message?
+    :ivar upgrade: the value of the Upgrade field when the client asks to change the protocol; None otherwise.
+    :ivar expects_continue: the client waits for ``100 (Continue)`` before it sends the body.
+    """
+
+    __slots__ = (
+        "expects_continue",
+        "fields",
+        "host",
+        "keep_alive",
+        "length",
+        "method",
+        "path",
+        "query",
+        "target",
+        "upgrade",
+        "version",
+    )
+
+    def __init__(self, method: bytes, target: bytes, version: bytes, fields: Fields) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.fields = fields
+        self.host = b""
+        self.path = target
+        self.query: bytes | None = None
+        self.length: int | None = 0
+        self.keep_alive = True
+        self.upgrade: bytes | None = None
+        self.expects_continue = False
+
+    def __repr__(self) -> str:
+        return f"<RequestHead {self.method!r} {self.target!r} {len(self.fields)} fields>"
+
+
+class ResponseHead:
+    """
+    A response's status and fields, and its framing.
+
+    Whoever makes one sets no ``Connection`` and no ``Transfer-Encoding``: framing is the channel's.
+
+    :ivar phrase: the reason phrase, without meaning; empty is allowed.
+    :ivar length: of the body in bytes, when it is known; None: chunked, or until the connection closes.
+    :ivar close: the message says (read) or is to say (written) that the connection ends after it.
+    """
+
+    __slots__ = ("close", "fields", "length", "phrase", "status")
+
+    def __init__(
+        self, status: int, fields: Fields, phrase: bytes | None = None, length: int | None = None, close: bool = False
+    ) -> None:
+        self.status = status
+        self.fields = fields
+        self.phrase = PHRASES.get(status, b"") if phrase is None else phrase
+        self.length = length
+        self.close = close
+
+    def __repr__(self) -> str:
+        return f"<ResponseHead {self.status} {len(self.fields)} fields length={self.length}>"
+
+
+class FileRange:
+    """
+    Bytes of an open file, as a body.  Whoever is handed it owns the descriptor, and closes it.
+
+    :ivar descriptor: open for reading; positioned reads only, its offset is not used.
+    :ivar start: of the first byte.
+    :ivar length: in bytes.
+    """
+
+    __slots__ = ("descriptor", "length", "start")
+
+    def __init__(self, descriptor: int, start: int, length: int) -> None:
+        self.descriptor = descriptor
+        self.start = start
+        self.length = length
+
+
+class Reply:
+    """
+    A whole response.
+
+    A Reply whose body is bytes may be kept and used for any number of requests; it is not to be changed after its
+    first use, because its wire form is made once.
+
+    :ivar status: 200 to 599.
+    :ivar fields: without framing, Date, Server and Connection.
+    :ivar body: bytes, a :class:`FileRange` (which belongs to this one response), or a callable that is given the
+        request after the head was written, and goes on with ``request.send`` and ``request.end``.
+    :ivar length: of the body; None for a callable that does not know it.
+    :ivar wire: the head's cached wire form; the channel's.
+    """
+
+    __slots__ = ("body", "fields", "length", "status", "wire")
+
+    def __init__(
+        self,
+        status: int,
+        fields: Fields | Iterable[tuple[bytes, bytes]] = (),
+        body: Any = b"",
+        length: int | None = None,
+    ) -> None:
+        self.status = status
+        self.fields = fields if isinstance(fields, Fields) else Fields.of(fields)
+        self.body = body
+        if length is None and not callable(body):
+            length = len(body) if isinstance(body, bytes) else body.length
+        self.length = length
+        self.wire: bytes | None = None
+
+    def __repr__(self) -> str:
+        return f"<Reply {self.status} {len(self.fields)} fields>"
+
+
+class Record:
+    """
+    What became of a request; what the access log and ``finished`` see.
+
+    :ivar status: that was sent; 499 when the client left before a head was.
+    :ivar sent: bytes of body written to the client, without chunk framing.
+    :ivar seconds: from the first byte of the request to the last of the response.
+    :ivar reason: the word of a failure, or empty.
+    :ivar detail: words about the failure, for the log.
+    :ivar upstream: the peer that answered, ``127.0.0.1:9001``, or empty.
+    """
+
+    __slots__ = ("detail", "reason", "seconds", "sent", "status", "upstream")
+
+    def __init__(self, status: int, sent: int, seconds: float, reason: str, detail: str, upstream: str) -> None:
+        self.status = status
+        self.sent = sent
+        self.seconds = seconds
+        self.reason = reason
+        self.detail = detail
+        self.upstream = upstream

@@ -1,0 +1,3 @@
+"""
+Sockets: the reactor, listeners, TLS, relays, the coarse clock.
+"""

@@ -1,0 +1,82 @@
+"""
+The coarse clock: one timer for all timeouts of a process.
+
+A ``callLater`` per event costs about a microsecond to make and another to cancel.  Here an event costs one attribute
+(``self.deadline = ticker.now + seconds``), and a scan of everything that has a deadline runs four times a second:
+about 40 ns for each, so 7,000 idle connections cost a thousandth of a core.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import Protocol
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+#: A deadline that never passes.
+NEVER = inf
+
+
+class Watched(Protocol):
+    """
+    Something with a deadline.
+    """
+
+    #: Seconds on the ticker's clock, or ``NEVER``.
+    deadline: float
+
+    def deadline_passed(self) -> None:
+        """
+        The deadline lies in the past.  It has been set to ``NEVER`` before the call.
+        """
+
+
+class Ticker:
+    """
+    Watches deadlines, at the precision of one tick.
+
+    It ticks only while it watches something, so that an idle process sleeps.
+
+    :ivar now: seconds on the reactor's monotonic clock, as of the last tick.
+    """
+
+    __slots__ = ("_call", "_clock", "_watched", "now", "resolution")
+
+    def __init__(self, clock: IReactorTime, resolution: float = 0.25) -> None:
+        self._clock = clock
+        self._watched: set[Watched] = set()
+        self._call: IDelayedCall | None = None
+        self.resolution = resolution
+        self.now: float = clock.seconds()
+
+    def watch(self, watched: Watched) -> None:
+        """
+        From now on ``watched.deadline_passed()`` is called when its deadline passes.
+        """
+        self._watched.add(watched)
+        if self._call is None:
+            self.now = self._clock.seconds()
+            self._call = self._clock.callLater(self.resolution, self._tick)
+
+    def forget(self, watched: Watched) -> None:
+        """
+        Stop watching; forgetting what is not watched does nothing.
+        """
+        self._watched.discard(watched)
+        if not self._watched and self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def __len__(self) -> int:
+        return len(self._watched)
+
+    def _tick(self) -> None:
+        self._call = None
+        now = self.now = self._clock.seconds()
+        for watched in [each for each in self._watched if each.deadline <= now]:
+            # An earlier one of this very tick may have ended this one.
+            if watched in self._watched and watched.deadline <= now:
+                watched.deadline = NEVER
+                watched.deadline_passed()
+        if self._watched and self._call is None:
+            self._call = self._clock.callLater(self.resolution, self._tick)

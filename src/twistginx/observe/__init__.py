@@ -1,0 +1,3 @@
+"""
+What happened: the access log, the error log, counters.
+"""

@@ -1,0 +1,3 @@
+"""
+What stands around a resource, one file each.
+"""

@@ -1,0 +1,3 @@
+"""
+Which route answers a request.
+"""

@@ -1,0 +1,3 @@
+"""
+Groups of servers: peers, balancing, kept-alive connections.
+"""

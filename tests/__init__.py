@@ -1,0 +1,3 @@
+"""
+The tests; the tree mirrors src/twistginx.
+"""

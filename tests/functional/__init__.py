@@ -1,0 +1,3 @@
+"""
+The whole, with real peers.
+"""
