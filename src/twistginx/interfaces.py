@@ -14,6 +14,16 @@ The built-in modules enter through the same door.  This file imports nothing but
 from zope.interface import Attribute, Interface
 
 
+class IDeclaration(Interface):
+    """
+    One line of a plugin file: that a module exists, and where.  Nothing is imported until the name is used.
+    """
+
+    kind = Attribute("'resource', 'policy', 'balance' or 'stream'.")
+    name = Attribute("The key in the TOML file.")
+    module = Attribute("The dotted name of the module.")
+
+
 class IModule(Interface):
     """
     What every kind of module is.

@@ -1,0 +1,3 @@
+"""
+Example plugins for twistginx: one file for each.
+"""

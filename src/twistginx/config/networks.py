@@ -1,0 +1,117 @@
+"""
+Sets of addresses: who is trusted, who may come in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from ipaddress import AddressValueError, IPv4Network, IPv6Network, NetmaskValueError, ip_address, ip_network
+from typing import Final
+
+from attrs import frozen
+
+#: How many answers a set remembers.
+_REMEMBERED: Final = 4096
+
+#: The word for whoever is connected over a UNIX socket.
+UNIX: Final = "unix"
+
+
+@frozen
+class Network:
+    """
+    A range of IP addresses, or everything that comes over UNIX sockets.
+
+    :ivar range: None for ``unix``.
+    """
+
+    range: IPv4Network | IPv6Network | None
+
+    @classmethod
+    def parse(cls, text: str) -> Network:
+        """
+        The network that ``text`` says: ``10.0.0.0/8``, ``192.168.1.7``, ``::1``, ``fd00::/8``, ``unix``.
+
+        :raise ValueError: with a short reason.
+        """
+        if text == UNIX:
+            return cls(None)
+        try:
+            return cls(ip_network(text))
+        except (AddressValueError, NetmaskValueError, ValueError):
+            pass
+        try:
+            loose = ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(f'{text!r} is not an address, a network such as "10.0.0.0/8", or "unix"') from None
+        raise ValueError(f'{text!r} has bits set beyond its prefix; did you mean "{loose}"?')
+
+    def __str__(self) -> str:
+        if self.range is None:
+            return UNIX
+        if self.range.prefixlen == self.range.max_prefixlen:
+            return str(self.range.network_address)
+        return str(self.range)
+
+
+class NetworkSet(tuple[Network, ...]):
+    """
+    Networks in the order that they were written, with a quick test for membership.
+    """
+
+    # A tuple can have no slots of its own.
+    _answers: dict[str | bytes, bool]
+    _tables: dict[int, tuple[tuple[int, frozenset[int]], ...]]
+    _unix: bool
+
+    def __new__(cls, networks: Iterable[Network] = ()) -> NetworkSet:
+        self = super().__new__(cls, networks)
+        self._answers = {}
+        self._unix = any(network.range is None for network in self)
+        grouped: dict[int, dict[int, set[int]]] = {4: {}, 6: {}}
+        for network in self:
+            if network.range is not None:
+                shift = network.range.max_prefixlen - network.range.prefixlen
+                first = int(network.range.network_address) >> shift
+                grouped[network.range.version].setdefault(shift, set()).add(first)
+        self._tables = {
+            version: tuple((shift, frozenset(firsts)) for shift, firsts in shifts.items())
+            for version, shifts in grouped.items()
+        }
+        return self
+
+    @classmethod
+    def parse(cls, texts: Iterable[str]) -> NetworkSet:
+        """
+        The set of the networks that ``texts`` say.
+
+        :raise ValueError: with a short reason, for the first that is not a network.
+        """
+        return cls(map(Network.parse, texts))
+
+    def contains(self, address: str | bytes) -> bool:
+        """
+        Is ``address`` (the text of an IP address, or ``unix``) in one of the networks?
+
+        An IPv4 address that was mapped into IPv6 (``::ffff:10.0.0.1``) is the IPv4 address.  What is no address is in
+        no network.
+        """
+        answer = self._answers.get(address)
+        if answer is None:
+            if len(self._answers) >= _REMEMBERED:
+                self._answers.clear()
+            answer = self._answers[address] = bool(self) and self._find(address)
+        return answer
+
+    def _find(self, address: str | bytes) -> bool:
+        text = address.decode("ascii", "replace") if isinstance(address, bytes) else address
+        if text == UNIX:
+            return self._unix
+        try:
+            parsed = ip_address(text)
+        except ValueError:
+            return False
+        if parsed.version == 6:
+            parsed = parsed.ipv4_mapped or parsed
+        number = int(parsed)
+        return any(number >> shift in firsts for shift, firsts in self._tables[parsed.version])

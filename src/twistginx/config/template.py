@@ -1,0 +1,172 @@
+"""
+Texts with variables in them: ``https://{host}{uri}``.
+"""
+
+from __future__ import annotations
+
+import re
+from difflib import get_close_matches
+from typing import ClassVar, Final
+
+from attrs import field, frozen
+
+from twistginx.config.text import Secret, written
+
+#: The variables of a request, and what they are.  Those that end with a dot take the name of what they look up.
+REQUEST_VARIABLES: Final = {
+    "client": "the client's address, by the rule of trusted proxies",
+    "host": "the host that the request is for, in lower case, without its port",
+    "method": "the method",
+    "path": "the path, as sent",
+    "query": "what follows the question mark, as sent; empty when there is none",
+    "uri": "the path and the query, as sent",
+    "scheme": "http or https",
+    "header.": "a field of the request",
+    "cookie.": "a cookie of the request",
+    "arg.": "an argument of the query",
+}
+
+#: What is known when there is a response.
+RESPONSE_VARIABLES: Final = {
+    **REQUEST_VARIABLES,
+    "status": "the status of the response",
+    "upstream": "the server that answered; empty when none did",
+}
+
+#: What is known when all is over.
+LOG_VARIABLES: Final = {
+    **RESPONSE_VARIABLES,
+    "time_local": "the time, as in 10/Oct/2026:13:55:36 +0000",
+    "time_iso": "the time, as in 2026-10-10T13:55:36+00:00",
+    "request": "the request line",
+    "bytes_sent": "the bytes of body that were sent",
+    "duration": "the seconds from the first byte of the request to the last of the response",
+    "reason": "the word of a failure; empty when there was none",
+}
+
+#: Every variable that there is.
+VARIABLES: Final = LOG_VARIABLES
+
+_TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
+
+
+@frozen
+class Variable:
+    """
+    A place in a template that is filled for each request.
+
+    :ivar name: without its argument: ``client``, ``header``.
+    :ivar argument: what is looked up, for ``header`` in lower case; empty for a variable that takes none.
+    """
+
+    name: str
+    argument: str = ""
+
+    def __str__(self) -> str:
+        return f"{{{self.name}.{self.argument}}}" if self.argument else f"{{{self.name}}}"
+
+
+@frozen
+class Template:
+    """
+    A text whose variables are known when a request has come in.
+
+    :ivar text: as written; what ``{env.X}`` and ``{file.P}`` put in is only in ``parts``.
+    :ivar parts: literal text (str, braces already single, never empty) and variables, in order.
+    """
+
+    #: The variables that such a template may have.
+    variables: ClassVar[dict[str, str]] = REQUEST_VARIABLES
+
+    text: str
+    parts: tuple[str | Variable, ...] = field(repr=False)
+
+    @classmethod
+    def parse(cls, text: str, variables: dict[str, str] | None = None) -> Template:
+        """
+        The template that ``text`` says.
+
+        :param variables: those that are allowed; by default those of the class.
+        :raise ValueError: with a short reason.
+        """
+        pieces = text.pieces if isinstance(text, Secret) else ((text, False),)
+        allowed = cls.variables if variables is None else variables
+        parts: list[str | Variable] = []
+        for piece, inserted in pieces:
+            for part in [piece] if inserted else _parse(piece, allowed):
+                if isinstance(part, str) and parts and isinstance(parts[-1], str):
+                    parts[-1] += part
+                elif part:
+                    parts.append(part)
+        return cls(written(text), tuple(parts))
+
+    @property
+    def is_constant(self) -> bool:
+        """
+        Has it no variables?
+        """
+        return all(isinstance(part, str) for part in self.parts)
+
+    @property
+    def constant(self) -> str:
+        """
+        The text of a constant template.
+
+        :raise ValueError: when it has variables.
+        """
+        if not self.is_constant:
+            raise ValueError(f"{self.text!r} has variables")
+        return "".join(map(str, self.parts))
+
+    def __str__(self) -> str:
+        return self.text
+
+
+class ResponseTemplate(Template):
+    """
+    A text whose variables are known when there is a response.
+    """
+
+    __slots__ = ()
+    variables = RESPONSE_VARIABLES
+
+
+class LogTemplate(Template):
+    """
+    A text whose variables are known when all is over.
+    """
+
+    __slots__ = ()
+    variables = LOG_VARIABLES
+
+
+def _parse(text: str, allowed: dict[str, str]) -> list[str | Variable]:
+    parts: list[str | Variable] = []
+    end = 0
+    for match in _TOKEN.finditer(text):
+        parts.append(text[end : match.start()])
+        end = match.end()
+        token = match[0]
+        if match[1] is not None:
+            parts.append(_variable(match[1], allowed))
+        elif len(token) == 1:
+            raise ValueError(f'a lone "{token}": write "{token * 2}" for a brace')
+        else:
+            parts.append(token[0])
+    parts.append(text[end:])
+    return parts
+
+
+def _variable(text: str, allowed: dict[str, str]) -> Variable:
+    name, dot, argument = text.partition(".")
+    if name + dot in allowed and bool(argument) is bool(dot):
+        return Variable(name, argument.lower() if name == "header" else argument)
+    if f"{name}." in VARIABLES:
+        raise ValueError(f'{{{text}}} needs a name, as in "{{{name}.x}}"')
+    if name in VARIABLES and dot:
+        raise ValueError(f'{{{text}}}: "{{{name}}}" takes no name')
+    if name in VARIABLES:
+        raise ValueError(f"{{{text}}} is not known at this point of a request")
+    close = get_close_matches(name, [known.rstrip(".") for known in allowed], 1)
+    hint = f'did you mean "{{{close[0]}{dot}{argument}}}"?' if close else f"there are {', '.join(sorted(allowed))}"
+    raise ValueError(f"unknown variable {{{text}}}; {hint}")

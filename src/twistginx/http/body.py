@@ -1,0 +1,153 @@
+"""
+The body of a request, on its way from the wire to whoever wants it.  Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from twistginx.http.message import Fields
+
+
+class BodyReceiver(Protocol):
+    """
+    Who takes a body as it arrives.
+    """
+
+    def body_data(self, data: bytes) -> None:
+        """
+        The next bytes; never empty.
+        """
+
+    def body_end(self, trailers: Fields) -> None:
+        """
+        The body is complete.
+        """
+
+
+class RequestBody:
+    """
+    A body that is still arriving.
+
+    The parser puts bytes in, ``deliver`` takes them out, outside the parser's callbacks.  While nobody takes them
+    they are held; the channel stops reading as long as anything is held, so that it is one read's worth at most.
+
+    :ivar length: in bytes, as announced; None when it is chunked.
+    :ivar received: bytes that have arrived.
+    :ivar limit: more than this is refused by the channel.
+    :ivar complete: the last byte has arrived.
+    :ivar ended: the receiver has been told so.
+    """
+
+    __slots__ = (
+        "_held",
+        "_notify",
+        "_paused",
+        "_receiver",
+        "complete",
+        "ended",
+        "length",
+        "limit",
+        "received",
+        "trailers",
+    )
+
+    def __init__(self, length: int | None) -> None:
+        self._held: list[bytes] = []
+        self._notify: Callable[[], None] | None = None
+        self._paused = False
+        self._receiver: BodyReceiver | None = None
+        self.complete = False
+        self.ended = False
+        self.length = length
+        self.limit: int | None = None
+        self.received = 0
+        self.trailers = Fields()
+
+    # The parser's side.
+
+    def put(self, data: bytes) -> None:
+        """
+        Bytes have arrived.
+        """
+        self.received += len(data)
+        self._held.append(data)
+
+    # The channel's side.
+
+    @property
+    def blocked(self) -> bool:
+        """
+        Are there bytes that nobody takes now?
+        """
+        return bool(self._held)
+
+    def watch(self, notify: Callable[[], None]) -> None:
+        """
+        ``notify`` is called when the receiver is ready for bytes: it has started, or resumed.
+        """
+        self._notify = notify
+
+    def deliver(self) -> None:
+        """
+        Hand on what is held, as far as it is wanted.
+        """
+        receiver = self._receiver
+        if receiver is None:
+            return
+        held = self._held
+        while held and not self._paused:
+            receiver.body_data(held.pop(0))
+        if self.complete and not held and not self.ended and not self._paused:
+            self.ended = True
+            receiver.body_end(self.trailers)
+
+    def discard(self) -> None:
+        """
+        Nobody wants the rest: it is dropped as it arrives.
+        """
+        self._receiver = _NOBODY
+        self._paused = False
+        self.deliver()
+
+    # The receiver's side.
+
+    def start(self, receiver: BodyReceiver) -> None:
+        """
+        Deliver to ``receiver`` from now on; what has arrived already is delivered before this returns.
+
+        A client that waits for ``100 (Continue)`` is sent it.
+        """
+        self._receiver = receiver
+        if self._notify is not None:
+            self._notify()
+
+    def pause(self) -> None:
+        """
+        Deliver nothing until ``resume``.
+        """
+        self._paused = True
+
+    def resume(self) -> None:
+        """
+        Go on; what is held is delivered before this returns.
+        """
+        self._paused = False
+        if self._notify is not None:
+            self._notify()
+
+
+class _Nobody:
+    """
+    Takes bytes and drops them.
+    """
+
+    def body_data(self, data: bytes) -> None:
+        pass
+
+    def body_end(self, trailers: Fields) -> None:
+        pass
+
+
+_NOBODY = _Nobody()

@@ -1,0 +1,483 @@
+"""
+One client's HTTP/1.1 connection: THE HOT PATH.
+
+Bytes come in at ``dataReceived``, go through the parser, and leave it as messages.  One request is answered at a time,
+in order (RFC 9112 section 9.3); what is pipelined behind it waits in the parser, and reading stops while it does, so
+that a connection never holds more than one read.
+
+A connection has one deadline at any time, and says by ``_limit`` what it means.  It keeps its listener, and takes the
+listener's live frontend for each request anew: that is all that a reload has to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IAddress, IProtocol, IPushProducer, ISSLTransport
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from twistginx.errors import ProxyError
+from twistginx.http.body import RequestBody
+from twistginx.http.message import Record, RequestHead
+from twistginx.http.parser import RequestParser
+from twistginx.http.request import Request
+from twistginx.http.wire import CONTINUE
+from twistginx.net.handover import hand_over
+from twistginx.net.timers import NEVER, Ticker
+
+#: How long, in seconds, a client may go on sending after it was answered early, so that it reads the answer.
+LINGER = 5.0
+
+_SITES_BOUND = 4096
+
+#: Bytes that a client may send after an upgrade request before that is answered.
+_LEFTOVER = 65536
+
+
+@frozen
+class Timeouts:
+    """
+    Seconds.
+
+    :ivar header: for a whole request head, from its first byte (from the connection, for the first).
+    :ivar idle: between two reads of a request's body.
+    :ivar keepalive: between a response and the next request.
+    :ivar write: that a client may take nothing of a response.
+    """
+
+    header: float = 10.0
+    idle: float = 30.0
+    keepalive: float = 60.0
+    write: float = 60.0
+
+
+@define(eq=False)
+class Frontend:
+    """
+    What one listener serves in one generation.
+
+    :ivar sites: by name, in lower case and without port.
+    :ivar wildcards: ``(suffix, site)`` for ``*.example.com``, the suffix being ``.example.com``; longest first.
+    :ivar default: answers for every other name; None: nobody does.
+    :ivar log: called with the request and its record when all is over, or None.
+    """
+
+    ticker: Ticker
+    sites: dict[bytes, Any] = field(factory=dict)
+    wildcards: tuple[tuple[bytes, Any], ...] = ()
+    default: Any = None
+    timeouts: Timeouts = Timeouts()
+    head_bound: int = 32768
+    fields_bound: int = 100
+    log: Callable[[Request, Record], None] | None = None
+    _found: dict[bytes, Any] = field(factory=dict, init=False)
+
+    def build_protocol(self, listener: Any, address: IAddress) -> IProtocol:
+        """
+        A channel for a connection from ``address``.
+        """
+        return Channel(listener, address)
+
+    def site_for(self, host: bytes) -> Any:
+        """
+        The site that answers for an authority (lower case, with or without port), or None.
+        """
+        try:
+            return self._found[host]
+        except KeyError:
+            pass
+        name = host[: host.rindex(b"]") + 1] if host[:1] == b"[" else host.partition(b":")[0]
+        name = name.rstrip(b".")
+        site = self.sites.get(name)
+        if site is None:
+            for suffix, candidate in self.wildcards:
+                if name.endswith(suffix) and len(name) > len(suffix):
+                    site = candidate
+                    break
+            else:
+                site = self.default
+        if len(self._found) >= _SITES_BOUND:  # names are the clients' to invent
+            self._found.clear()
+        self._found[host] = site
+        return site
+
+
+@implementer(IPushProducer)
+class Channel(Protocol):
+    """
+    An HTTP/1.1 server connection.
+
+    :ivar deadline: seconds on the ticker's clock.
+    :ivar address: of the client, or of the proxy before us.
+    :ivar scheme: ``b"http"`` or ``b"https"``, as the connection was made.
+    :ivar closing: no further request is taken from this connection.
+    """
+
+    _log = Logger(namespace="twistginx.http")
+
+    def __init__(self, listener: Any, address: IAddress) -> None:
+        # Of the connection.
+        self.listener = listener
+        self.address = address
+        self.frontend: Frontend = listener.frontend
+        self.ticker = self.frontend.ticker
+        self.scheme = b"http"
+        self.closing = False
+        self.deadline = NEVER
+        self._limit = "header"
+        self._parser = RequestParser(self.frontend.head_bound, self.frontend.fields_bound)
+        self._reading = True
+        self._writing = True
+        self._lingering = False
+        self._starting = False
+        # Of the request that is being answered.
+        self.request: Request | None = None
+        self._body: RequestBody | None = None
+        self._continues = False
+
+    # What the transport says.
+
+    def connectionMade(self) -> None:
+        transport = self.transport
+        assert transport is not None
+        if ISSLTransport.providedBy(transport):
+            self.scheme = b"https"
+        self.listener.connections.add(self)
+        # The channel is the transport's one producer for as long as it lives, and passes a pause on to whatever
+        # produces the response: a registration per connection, not per response.
+        transport.registerProducer(self, True)
+        self.ticker.watch(self)
+        self._expect("header", self.frontend.timeouts.header)
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._lingering:
+            return
+        parser = self._parser
+        parser.feed(data)
+        if self.request is None:
+            self._serve()
+            return
+        body = self._body
+        if body is not None and not body.ended:
+            if body.limit is not None and body.received > body.limit:
+                self.request.fail(self.request.too_large())
+                return
+            body.deliver()
+            if self.request is not None and body is self._body:
+                if body.complete:
+                    self.deadline = NEVER if self._limit == "idle" else self.deadline
+                elif parser.refusal is not None:
+                    self.request.fail(parser.refusal)
+                    return
+                elif self._limit == "idle":
+                    self._expect("idle", self.frontend.timeouts.idle)
+        self._throttle()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.listener.connections.discard(self)
+        self.ticker.forget(self)
+        self._parser.close()
+        self.closing = True
+        request, self.request = self.request, None
+        if request is not None:
+            request.connectionLost(reason)
+
+    # What the transport says as the consumer of our bytes.
+
+    def pauseProducing(self) -> None:
+        """
+        The client does not read as fast as we write.
+        """
+        self._writing = False
+        if self.request is not None:
+            self._expect("write", self.frontend.timeouts.write)
+            self.request.pause_source()
+
+    def resumeProducing(self) -> None:
+        """
+        The client has read what was written.
+        """
+        self._writing = True
+        if self.request is not None:
+            if self._limit == "write":
+                self._await_body()
+            self.request.resume_source()
+
+    def stopProducing(self) -> None:
+        """
+        The connection is gone; connectionLost says so too.
+        """
+
+    # The life of a request.
+
+    def _serve(self) -> None:
+        """
+        Answer what has arrived, one request after the other.
+        """
+        if self._starting:  # a request ended before its own start returned; the loop below goes on
+            return
+        self._starting = True
+        parser = self._parser
+        messages = parser.messages
+        while messages and self.request is None and not self.closing:
+            self._begin(*messages.pop(0))
+        self._starting = False
+        if self.closing:
+            return
+        if self.request is None:
+            if parser.refusal is not None:
+                self._refuse(parser.refusal)
+                return
+            if self._limit != "header":
+                # A head has its time from its first byte on; the first one of a connection, from the connection on.
+                if parser.in_head:
+                    self._expect("header", self.frontend.timeouts.header)
+                elif self._limit != "keepalive":
+                    self._expect("keepalive", self.frontend.timeouts.keepalive)
+        self._throttle()
+
+    def _begin(self, head: RequestHead, body: RequestBody | None) -> None:
+        """
+        Start one request.
+        """
+        frontend = self.frontend = self.listener.frontend
+        self.deadline = NEVER
+        self._limit = ""
+        request = self.request = Request(self, head, body)
+        if body is not None:
+            self._body = body
+            self._continues = head.expects_continue
+            body.watch(self._body_wanted)
+            self._await_body()
+        request.begin(frontend.site_for(head.host))
+
+    def request_done(self, request: Request) -> None:
+        """
+        The response is written (or the failure is).  Called by the request, once.
+        """
+        if request is not self.request:
+            return
+        self.request = None
+        body, self._body = self._body, None
+        if body is not None and not body.complete:
+            self._linger()
+            return
+        if body is not None:
+            body.discard()
+        if self.closing or not request.head.keep_alive:
+            self.loseConnection()
+            return
+        if self._parser.suspended:
+            self._parser.resume()
+        self._limit = ""
+        self._serve()
+
+    def _refuse(self, error: ProxyError) -> None:
+        """
+        What came in is no request: answer the failure, and close.
+        """
+        head = RequestHead(b"-", b"-", b"HTTP/1.1", self._parser.unfinished_fields())
+        head.keep_alive = False
+        # The rest of what the client is sending is unknown, so it is read for a while after the answer.
+        body = self._body = RequestBody(None)
+        body.discard()
+        request = self.request = Request(self, head, None)
+        request.refuse(error)
+
+    # The request's body.
+
+    def _body_wanted(self) -> None:
+        """
+        The receiver of the body has started, or resumed.
+        """
+        body = self._body
+        if body is None:
+            return
+        if self._continues:
+            self._continues = False
+            if not body.received and self.request is not None and not self.request.started:
+                self.write(CONTINUE)
+        body.deliver()
+        self._throttle()
+
+    def _await_body(self) -> None:
+        """
+        Set the deadline for the next bytes of the body, if there are any to come.
+        """
+        body = self._body
+        if body is not None and not body.complete:
+            self._expect("idle", self.frontend.timeouts.idle)
+        else:
+            self.deadline = NEVER
+            self._limit = ""
+
+    def _throttle(self) -> None:
+        """
+        Read on, unless what has been read already waits.
+        """
+        parser = self._parser
+        body = self._body
+        reading = not (parser.messages or len(parser.leftover) > _LEFTOVER or (body is not None and body.blocked))
+        if reading is not self._reading:
+            self._reading = reading
+            if reading:
+                self.transport.resumeProducing()  # type: ignore[union-attr]  # a pausable transport, as all of TCP is
+                if self._limit == "idle":
+                    self._expect("idle", self.frontend.timeouts.idle)
+            else:
+                self.transport.pauseProducing()  # type: ignore[union-attr]
+                if self._limit == "idle":
+                    self.deadline = NEVER  # it is not the client who keeps us waiting
+
+    # What requests call.
+
+    def write(self, data: bytes) -> None:
+        """
+        Bytes of a response, framed.
+        """
+        self.transport.write(data)  # type: ignore[union-attr]
+
+    def writeSequence(self, pieces: list[bytes]) -> None:
+        """
+        Pieces of a response, framed; large ones are not copied.
+        """
+        self.transport.writeSequence(pieces)  # type: ignore[union-attr,arg-type]
+
+    @property
+    def writable(self) -> bool:
+        """
+        Does the client read?  False: whatever produces the response is to wait.
+        """
+        return self._writing
+
+    @property
+    def body_pending(self) -> bool:
+        """
+        Are there bytes of the request's body that have not arrived?
+        """
+        return self._body is not None and not self._body.complete
+
+    def take_over(self, protocol: IProtocol) -> None:
+        """
+        HTTP has ended on this connection; ``protocol`` has it from here.
+        """
+        parser = self._parser
+        rest = parser.leftover
+        parser.close()
+        self.request = None
+        self._body = None
+        self.ticker.forget(self)
+        self.listener.connections.discard(self)
+        transport = self.transport
+        assert transport is not None
+        transport.unregisterProducer()
+        if not self._reading:
+            self._reading = True
+            transport.resumeProducing()  # type: ignore[union-attr]
+        hand_over(self, protocol)
+        if rest:
+            protocol.dataReceived(rest)
+
+    def loseConnection(self) -> None:
+        """
+        Close when all is written.
+        """
+        self.closing = True
+        transport = self.transport
+        assert transport is not None
+        transport.unregisterProducer()
+        self._expect("write", self.frontend.timeouts.write)
+        transport.loseConnection()
+
+    def abort(self) -> None:
+        """
+        Break the connection so that nobody can take what was sent for a whole message.
+        """
+        self.closing = True
+        self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def drain(self) -> None:
+        """
+        Close as soon as the request that is being answered is; the client is told by ``Connection: close``.
+        """
+        self.closing = True
+        if self.request is None and not self._lingering:
+            self.loseConnection()
+
+    # What twisted.web.server.Request asks of its channel.
+
+    def getPeer(self) -> IAddress:
+        return self.transport.getPeer()  # type: ignore[union-attr]
+
+    def getHost(self) -> IAddress:
+        return self.transport.getHost()  # type: ignore[union-attr]
+
+    def isSecure(self) -> bool:
+        return self.scheme == b"https"
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """
+        Called by Twisted's requestReceived for a form that it cannot parse.
+        """
+        if self.request is not None:
+            self.request.fail(ProxyError("http_request_error", "a form that cannot be parsed"))
+
+    @property
+    def site(self) -> Any:
+        return self.request.site if self.request is not None else None
+
+    # Time.
+
+    def _expect(self, limit: str, seconds: float) -> None:
+        self._limit = limit
+        self.deadline = self.ticker.now + seconds
+
+    def deadline_passed(self) -> None:
+        """
+        Called by the ticker.
+        """
+        limit = self._limit
+        request = self.request
+        if limit == "header":
+            if self._parser.in_head:
+                seconds = self.frontend.timeouts.header
+                self._refuse(ProxyError("request_header_timeout", setting=f"timeouts.header = {seconds:g}s"))
+            else:
+                self.loseConnection()
+        elif limit == "idle" and request is not None:
+            seconds = self.frontend.timeouts.idle
+            request.fail(ProxyError("request_body_timeout", setting=f"timeouts.idle = {seconds:g}s"))
+        elif limit == "keepalive":
+            self.loseConnection()
+        else:
+            # The client takes nothing, or goes on sending what nobody wants.
+            if request is not None:
+                seconds = self.frontend.timeouts.write
+                request.give_up(ProxyError("response_write_timeout", setting=f"timeouts.write = {seconds:g}s"))
+            self.abort()
+
+    def _linger(self) -> None:
+        """
+        The client was answered before all of its request had come.
+
+        Closing now would make its system throw the answer away (RFC 9112 section 9.6), so close our half, and drop what
+        still comes for a while.
+        """
+        self.closing = True
+        self._lingering = True
+        self._parser.close()
+        transport = self.transport
+        assert transport is not None
+        transport.unregisterProducer()
+        if not self._reading:
+            self._reading = True
+            transport.resumeProducing()  # type: ignore[union-attr]
+        self._expect("linger", LINGER)
+        half_close = getattr(transport, "loseWriteConnection", None)
+        if half_close is not None:
+            half_close()

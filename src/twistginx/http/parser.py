@@ -1,0 +1,351 @@
+"""
+Bytes to requests: llhttp, and everything that llhttp leaves to us (RFC 9112).
+
+Facts about llhttp (httptools 0.9) that shape this file, each held by a test:
+
+- It takes any number of Host fields, no size limits, Transfer-Encoding on HTTP/1.0, HTTP/0.9 and 2.0, fragments in
+  targets.  All of that is decided in ``on_headers_complete``.
+- ``on_url`` comes in pieces.  Trailers come through ``on_header``, after the head.
+- Pipelined requests are all delivered in one ``feed_data``.  So a feed fills ``messages``, and the channel takes them
+  one at a time, outside the callbacks.
+- An exception raised in a callback ends the parsing there and comes back as the ``__context__`` of an
+  HttpParserCallbackError.  That is how a refusal leaves ``on_headers_complete``.
+- For an Upgrade it takes the body to be empty, whatever the fields say, and raises HttpParserUpgrade after the head.
+  Where the upgrade is not to be (``h2c``, or the request has a body), a fresh parser goes on, primed with the framing.
+- ``should_keep_alive`` is right inside the callbacks only.
+"""
+
+from __future__ import annotations
+
+import re
+
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserInvalidMethodError
+from httptools import HttpParserUpgrade, HttpRequestParser
+
+from twistginx.errors import ProxyError
+from twistginx.http.body import RequestBody
+from twistginx.http.message import Fields, RequestHead
+
+#: Fields that decide framing, routing or the connection; all others pass through unread.
+_DECIDING = frozenset(
+    (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect"),
+)
+
+#: reg-name, IPv4 or [IPv6], with an optional port (RFC 3986 section 3.2.2), nothing percent-encoded.
+_HOST = re.compile(rb"(?:[a-z0-9_.~\-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?\Z")
+_ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)\Z", re.IGNORECASE | re.DOTALL)
+
+#: Host values that have been checked, as sent -> in lower case.  Cleared when it is full.
+_HOSTS: dict[bytes, bytes] = {}
+_HOSTS_BOUND = 4096
+
+_REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
+
+
+def _checked_host(value: bytes) -> bytes:
+    """
+    The authority in lower case.
+
+    :raise ProxyError: for what is no host (RFC 9112 section 3.2).
+    """
+    host = value.strip(b" \t").lower()
+    if host and not _HOST.match(host):
+        raise ProxyError("http_request_error", "the Host is not valid")
+    if len(_HOSTS) >= _HOSTS_BOUND:
+        _HOSTS.clear()
+    _HOSTS[value] = host
+    return host
+
+
+class RequestParser:
+    """
+    One connection's requests.
+
+    ``feed`` bytes, then look at ``messages`` (heads, in order; each has its ``body``), ``refusal`` and ``suspended``.
+
+    :ivar messages: requests that have arrived and that nobody has taken yet, as ``(head, body)``; ``body`` is None
+        for a request without one, else a RequestBody that may still be arriving.
+    :ivar arriving: the body that is being received, or None.
+    :ivar refusal: why the bytes after the last message are no request; nothing is parsed after it.
+    :ivar in_head: some bytes of a head have arrived, and its end has not.
+    :ivar suspended: an upgrade was asked for: bytes are kept in ``leftover`` until ``resume``.
+    """
+
+    __slots__ = (
+        "_fields",
+        "_fields_bound",
+        "_head_bound",
+        "_head_size",
+        "_idle_bytes",
+        "_last",
+        "_parser",
+        "_primed",
+        "_target",
+        "arriving",
+        "in_head",
+        "leftover",
+        "messages",
+        "refusal",
+        "suspended",
+    )
+
+    def __init__(self, head_bound: int = 32768, fields_bound: int = 100) -> None:
+        """
+        :param head_bound: bytes that a head, or a trailer section, may have.
+        :param fields_bound: how many fields a head may have.
+        """
+        self._head_bound = head_bound
+        self._fields_bound = fields_bound
+        self._parser: HttpRequestParser | None = HttpRequestParser(self)
+        self._target = b""
+        self._fields = Fields()
+        self._head_size = 0
+        self._idle_bytes = 0  # read since the last byte of the body, and no part of it
+        self._last = False
+        self._primed = False
+        self.arriving: RequestBody | None = None
+        self.in_head = False
+        self.leftover = b""
+        self.messages: list[tuple[RequestHead, RequestBody | None]] = []
+        self.refusal: ProxyError | None = None
+        self.suspended = False
+
+    def feed(self, data: bytes) -> None:
+        """
+        Parse ``data``.  Never raises for what a client can send.
+        """
+        if self.suspended:
+            self.leftover += data
+            return
+        parser = self._parser
+        if parser is None:  # closed, or refused
+            return
+        arriving = self.arriving
+        before = arriving.received if arriving is not None else 0
+        continuing = self.in_head
+        taken = len(self.messages)
+        try:
+            parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._upgraded(data[upgrade.args[0] :])
+            return
+        except HttpParserCallbackError as error:
+            context = error.__context__
+            if not isinstance(context, ProxyError):
+                raise
+            self._refuse(context)
+            return
+        except HttpParserError as error:
+            if self._last:
+                self.close()  # bytes after a request that said it was the last
+            else:
+                self._refuse(self._meaning(error, data))
+            return
+        if self.in_head:
+            # What began behind another message is counted from its second read on: a read of slack, no more.
+            if continuing or (arriving is None and taken == len(self.messages)):
+                self._head_size += len(data)
+                if self._head_size > self._head_bound:
+                    self._refuse(self._too_large())
+        elif arriving is not None and arriving is self.arriving:
+            # Chunk extensions, chunk sizes, trailers: whatever is no body is bounded like a head.
+            self._idle_bytes = 0 if arriving.received != before else self._idle_bytes + len(data)
+            if self._idle_bytes > self._head_bound:
+                self._refuse(self._too_large())
+
+    def resume(self) -> None:
+        """
+        The upgrade was not to be: go on with HTTP/1.1.
+        """
+        self.suspended = False
+        data, self.leftover = self.leftover, b""
+        self._parser = HttpRequestParser(self)
+        if data:
+            self.feed(data)
+
+    def unfinished_fields(self) -> Fields:
+        """
+        The fields of a head that did not end: what a refusal has to go by.
+        """
+        return self._fields
+
+    def close(self) -> None:
+        """
+        Parse nothing any more.  The parser and this object hold each other: this lets both go without a collection.
+        """
+        self._parser = None
+        self.arriving = None
+
+    # Callbacks of llhttp.
+
+    def on_message_begin(self) -> None:
+        self.in_head = True
+        self._head_size = 0
+
+    def on_url(self, piece: bytes) -> None:
+        self._target += piece
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # After the head these are trailers, and stay in the new Fields until on_message_complete.
+        self._fields.append((name.lower(), name, value))
+
+    def on_headers_complete(self) -> None:
+        self.in_head = False
+        if self._primed:
+            self._fields = Fields()
+            self._target = b""
+            return
+        parser = self._parser
+        assert parser is not None
+        fields, self._fields = self._fields, Fields()
+        target, self._target = self._target, b""
+        version = parser.get_http_version()
+        method = parser.get_method()
+        head = RequestHead(method, target, b"HTTP/1.1", fields)
+        if version != "1.1":
+            if version != "1.0":
+                raise ProxyError("http_version_not_supported", f"HTTP/{version}")
+            head.version = b"HTTP/1.0"
+        if len(fields) > self._fields_bound:
+            raise self._too_large()
+        size = len(target)
+        host = length = coding = expect = upgrade = None
+        for lower, name, value in fields:
+            size += len(name) + len(value)
+            if lower in _DECIDING:
+                if lower == b"host":
+                    if host is not None:
+                        raise ProxyError("http_request_error", "several Host fields")
+                    host = _HOSTS.get(value)
+                    if host is None:
+                        host = _checked_host(value)
+                elif lower == b"content-length":
+                    length = value
+                elif lower == b"transfer-encoding":
+                    coding = value if coding is None else coding + b"," + value
+                elif lower == b"expect":
+                    expect = value
+                elif lower == b"upgrade":
+                    upgrade = value if upgrade is None else upgrade + b", " + value
+        if size + 4 * len(fields) > self._head_bound:
+            raise self._too_large()
+        if method in _REFUSED_METHODS:
+            raise ProxyError("method_not_allowed", method.decode())
+        if host is None:
+            if head.version == b"HTTP/1.1":
+                raise ProxyError("http_request_error", "no Host field")
+            host = b""
+        head.host = host
+        self._split_target(head, target)
+        head.keep_alive = parser.should_keep_alive()
+        self._last = not head.keep_alive
+        if coding is None and length is None:
+            body = None
+        else:
+            body = self._framing(head, length, coding)
+        if expect is not None:
+            if expect.strip(b" \t").lower() != b"100-continue":
+                raise ProxyError("expectation_failed", "only 100-continue can be expected")
+            head.expects_continue = body is not None and head.version == b"HTTP/1.1"
+        # llhttp asks for an upgrade only where Connection lists it too.  h2c is refused by ignoring it: a tunnel
+        # would carry requests that nobody here has seen.  So is an upgrade with a body.
+        if upgrade is not None and body is None and parser.should_upgrade() and b"h2c" not in upgrade.lower():
+            head.upgrade = upgrade
+        self.arriving = body
+        self.messages.append((head, body))
+
+    def on_body(self, data: bytes) -> None:
+        body = self.arriving
+        if body is not None:
+            body.put(data)
+
+    def on_message_complete(self) -> None:
+        body = self.arriving
+        if body is not None:
+            if self._primed or not self._parser.should_upgrade():  # type: ignore[union-attr]  # we are called by it
+                self._primed = False
+                body.trailers, self._fields = self._fields, Fields()
+                body.complete = True
+                self.arriving = None
+            # Else llhttp skipped the body for an upgrade that we ignore: see _upgraded.
+
+    # Pieces.
+
+    def _framing(self, head: RequestHead, length: bytes | None, coding: bytes | None) -> RequestBody | None:
+        """
+        RFC 9112 section 6.3 for requests; llhttp has refused both together, and malformed or repeated lengths.
+        """
+        if coding is not None:
+            if head.version == b"HTTP/1.0":
+                raise ProxyError("http_request_error", "Transfer-Encoding in HTTP/1.0")
+            if coding.strip(b" \t").lower() != b"chunked":
+                raise ProxyError("method_not_implemented", "a transfer coding other than chunked")
+            head.length = None
+            return RequestBody(None)
+        assert length is not None
+        head.length = int(length)
+        return RequestBody(head.length) if head.length else None
+
+    @staticmethod
+    def _split_target(head: RequestHead, target: bytes) -> None:
+        """
+        RFC 9112 section 3.2: origin-form, absolute-form, and ``*`` for OPTIONS.
+        """
+        if target[:1] != b"/":
+            absolute = _ABSOLUTE.match(target)
+            if absolute is not None:
+                # The authority of the target wins over Host (section 3.2.2).
+                host, target = absolute.groups()
+                head.host = _HOSTS.get(host) or _checked_host(host)
+                if not head.host:
+                    raise ProxyError("http_request_error", "the target has no host")
+                if target[:1] != b"/":
+                    target = b"/" + target
+                head.target = target
+            elif target != b"*" or head.method != b"OPTIONS":
+                raise ProxyError("http_request_error", "the target is neither a path nor a URL")
+        if b"#" in target:
+            raise ProxyError("http_request_error", "the target has a fragment")
+        path, mark, query = target.partition(b"?")
+        head.path = path
+        head.query = query if mark else None
+
+    def _upgraded(self, rest: bytes) -> None:
+        """
+        llhttp stopped after a head that asks for an upgrade.
+        """
+        head, body = self.messages[-1]
+        if head.upgrade is not None:
+            self.suspended = True
+            self.leftover = rest
+            return
+        self._parser = HttpRequestParser(self)
+        if body is not None:
+            # The body is still to come: tell a fresh parser its framing.
+            self.arriving = body
+            self._primed = True
+            framing = b"Transfer-Encoding: chunked" if body.length is None else b"Content-Length: %d" % body.length
+            self._parser.feed_data(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
+        if rest:
+            self.feed(rest)
+
+    def _refuse(self, error: ProxyError) -> None:
+        self.close()
+        self.in_head = False
+        self.refusal = error
+
+    def _too_large(self) -> ProxyError:
+        return ProxyError("request_header_too_large", setting=f"limits.header = {self._head_bound}")
+
+    def _meaning(self, error: HttpParserError, data: bytes) -> ProxyError:
+        """
+        llhttp's words, as a row of our table.
+        """
+        text = str(error)
+        if isinstance(error, HttpParserInvalidMethodError):
+            if re.match(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ ", data):
+                return ProxyError("method_not_implemented", "an unknown method")
+            return ProxyError("http_request_error", "this is not HTTP")
+        if text == "Invalid HTTP version":
+            return ProxyError("http_version_not_supported", text)
+        return ProxyError("http_request_error", text)

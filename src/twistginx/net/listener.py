@@ -1,0 +1,171 @@
+"""
+A bound address, whatever serves it.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol
+from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
+
+from twistginx.errors import TwistginxError
+
+#: Connections that the kernel may hold for us; Twisted's own default is 50.  Linux takes no more than this unless told.
+BACKLOG: Final = 4096
+
+#: The endpoint kinds that take a backlog, and how many values without a name stand before it.
+_TAKES_BACKLOG: Final = {"tcp": 2, "tcp6": 1, "unix": 2, "ssl": 5}
+
+#: What the errors of bind(2) mean to whoever wrote the configuration.
+_MEANINGS: Final = {
+    errno.EADDRINUSE: "address already in use",
+    errno.EADDRNOTAVAIL: "no interface of this machine has that address",
+    errno.EAFNOSUPPORT: "this machine does not have that address family",
+    errno.EBADF: "the inherited socket is not open",
+    errno.EMFILE: "too many open files; raise the limit of the process",
+    errno.ENOENT: "there is no such directory",
+    errno.ENOTDIR: "there is no such directory",
+}
+
+
+class ListenError(TwistginxError):
+    """
+    An address that cannot be had; the text names the endpoint and says why, in a sentence.
+    """
+
+
+class Listener(Factory):
+    """
+    A bound address.  It owns a port, and outlives generations.
+
+    :ivar endpoint: the server endpoint string.
+    :ivar frontend: what serves its connections (``build_protocol(listener, address)``), swapped at commit.  None before
+        the first commit: connections that come so early are closed.
+    :ivar tls: the certificate table of ``net.tls`` that stands between, swapped at commit; None for plain text.
+    :ivar connections: the protocols that are open.  They add and remove themselves.
+    :ivar accepted: how many connections came, ever.
+    """
+
+    noisy = False
+
+    def __init__(self, reactor: Any, endpoint: str, backlog: int = BACKLOG) -> None:
+        """
+        :param backlog: is used unless the endpoint string says its own.
+        """
+        self.endpoint = endpoint
+        self.frontend: Any = None
+        self.tls: Any = None
+        self.connections: set[Any] = set()
+        self.accepted = 0
+        self._reactor = reactor
+        self._backlog = backlog
+        self._port: IListeningPort | None = None
+
+    def __repr__(self) -> str:
+        return f"<Listener {self.endpoint}>"
+
+    @property
+    def address(self) -> IAddress | None:
+        """
+        Where it is bound, once it is.
+        """
+        return None if self._port is None else self._port.getHost()
+
+    def open(self) -> Deferred[None]:
+        """
+        Bind.  Twisted's own endpoints answer at once, others may take their time.
+
+        :return: fires with None, or fails with :exc:`ListenError`.
+        """
+        return maybeDeferred(self._listen).addCallbacks(self._opened, self._refused)
+
+    def close(self) -> Deferred[None]:
+        """
+        Accept no more; connections that are open go on.
+
+        :return: fires when the address is free.
+        """
+        port, self._port = self._port, None
+        if port is None:
+            return maybeDeferred(lambda: None)
+        return maybeDeferred(port.stopListening).addCallback(lambda _: None)
+
+    def drain(self) -> None:
+        """
+        Ask every connection to end when its current work is done.
+        """
+        for connection in tuple(self.connections):
+            connection.drain()
+
+    def abort(self) -> int:
+        """
+        Cut every connection.
+
+        :return: how many there were.
+        """
+        connections = tuple(self.connections)
+        for connection in connections:
+            connection.transport.abortConnection()
+        return len(connections)
+
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
+        frontend = self.frontend
+        if frontend is None:
+            return None
+        self.accepted += 1
+        protocol: IProtocol = frontend.build_protocol(self, addr)
+        return protocol if self.tls is None else self.tls.wrap(protocol)
+
+    def _listen(self) -> Deferred[IListeningPort]:
+        listening: Deferred[IListeningPort] = serverFromString(
+            self._reactor, with_backlog(self.endpoint, self._backlog)
+        ).listen(self)
+        return listening
+
+    def _opened(self, port: IListeningPort) -> None:
+        self._port = port
+
+    def _refused(self, failure: Failure) -> None:
+        raise ListenError(f"{self.endpoint}: {_meaning(failure.value, self.endpoint)}") from failure.value
+
+
+def with_backlog(endpoint: str, backlog: int) -> str:
+    r"""
+    The endpoint string with a backlog, where it says none and its kind takes one.
+
+    >>> with_backlog("tcp:8080:interface=\\:\\:1", 4096)
+    'tcp:8080:interface=\\:\\:1:backlog=4096'
+    """
+    # A colon or an equals sign after a backslash belongs to the value.
+    kind, *values = re.split(r"(?<!\\):", endpoint)
+    named = {value.partition("=")[0] for value in values if re.search(r"(?<!\\)=", value)}
+    before = _TAKES_BACKLOG.get(kind)
+    if before is None or "backlog" in named or len(values) - len(named) > before:
+        return endpoint
+    return f"{endpoint}:backlog={backlog}"
+
+
+def _meaning(error: BaseException | None, endpoint: str) -> str:
+    """
+    Why an address cannot be had, for people.
+    """
+    if isinstance(error, CannotListenError):
+        error = error.socketError
+        if not isinstance(error, OSError):
+            # The UNIX port's lock file: its holder is alive.
+            return f"address already in use ({error})"
+    if isinstance(error, OSError):
+        if error.errno in (errno.EACCES, errno.EPERM):
+            unix = endpoint.startswith("unix:")
+            return "permission denied" + ("" if unix else "; ports below 1024 need root or CAP_NET_BIND_SERVICE")
+        return _MEANINGS.get(error.errno or 0) or (error.strerror or str(error)).lower()
+    if endpoint.startswith("systemd:") and isinstance(error, (LookupError, ValueError)):
+        return f"systemd passed no such socket ({error})"
+    return str(error) or type(error).__name__

@@ -1,0 +1,281 @@
+"""
+The access log: one line for each request, written in batches.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from binascii import Error as Base64Error
+from collections.abc import Callable
+from json.encoder import encode_basestring as quote
+from time import gmtime, localtime, strftime, time
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from twistginx.observe.counters import Counters
+from twistginx.observe.sink import Sink
+
+if TYPE_CHECKING:
+    from twistginx.http.message import Record
+
+#: Makes the line of a request, without its end.
+Format = Callable[[Any, "Record"], bytes]
+
+#: Bytes that are gathered before they are written.
+BATCH: Final = 64 * 1024
+
+#: Seconds that a line waits at most.
+PATIENCE: Final = 1.0
+
+_log = Logger()
+
+#: What a quoted value may hold as it is: printable ASCII without quote and backslash.
+_SAFE: Final = bytes(code for code in range(0x20, 0x7F) if code not in b'"\\')
+
+_ESCAPED: Final = [bytes((code,)) if code in _SAFE else b"\\x%02X" % code for code in range(256)]
+
+#: Request fields that the JSON format tells, and what it calls them.
+_JSON_FIELDS: Final = ((b"user-agent", "user_agent.original"), (b"referer", "http.request.header.referer"))
+
+_MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+
+
+def escape(value: bytes) -> bytes:
+    r"""
+    A value as nginx writes it: control characters, quote, backslash and what is not ASCII become ``\xHH``.
+    """
+    # The fast path deletes what is safe: nothing is left.
+    if value.translate(None, _SAFE):
+        return b"".join([_ESCAPED[code] for code in value])
+    return value
+
+
+def basic_user(authorization: bytes) -> bytes:
+    """
+    The name in a Basic ``Authorization`` value (RFC 7617), whether or not it was let in; ``-`` when there is none.
+    """
+    scheme, _, credentials = authorization.partition(b" ")
+    if scheme.lower() != b"basic":
+        return b"-"
+    try:
+        return b64decode(credentials).partition(b":")[0] or b"-"
+    except Base64Error:
+        return b"-"
+
+
+def combined(wall: Callable[[], float] = time) -> Format:
+    """
+    The format that is called ``combined`` in nginx and Apache, byte for byte.
+    """
+    second = -1
+    stamp = b""
+
+    def line(request: Any, record: Record) -> bytes:
+        nonlocal second, stamp
+        now = int(wall())
+        if now != second:
+            second, stamp = now, _local_time(now)
+        head = request.head
+        agent = referer = authorization = None
+        for lower, _, value in head.fields:
+            if lower == b"user-agent":
+                agent = agent or value
+            elif lower == b"referer":
+                referer = referer or value
+            elif lower == b"authorization":
+                authorization = value
+        user = b"-" if authorization is None else basic_user(authorization)
+        target = head.target
+        agent = b"-" if agent is None else agent
+        referer = b"-" if referer is None else referer
+        if (target + agent + referer + user).translate(None, _SAFE):
+            target, agent, referer, user = escape(target), escape(agent), escape(referer), escape(user)
+        return b'%b - %b [%b] "%b %b %b" %d %d "%b" "%b"' % (
+            request.client_ip,
+            user,
+            stamp,
+            head.method,
+            target,
+            head.version,
+            record.status,
+            record.sent,
+            referer,
+            agent,
+        )
+
+    return line
+
+
+def json(wall: Callable[[], float] = time) -> Format:
+    """
+    One flat JSON object, with the names of OpenTelemetry where it has one; what is not there is left out.
+
+    Bytes that are no UTF-8 are written as ``\\xHH``.
+    """
+    second = -1
+    stamp = ""
+
+    def line(request: Any, record: Record) -> bytes:
+        nonlocal second, stamp
+        now = wall()
+        if int(now) != second:
+            second = int(now)
+            stamp = strftime("%Y-%m-%dT%H:%M:%S", gmtime(second))
+        head = request.head
+        route = request.route
+        text = (
+            f'{{"time":"{stamp}.{int(now % 1 * 1000):03d}Z","client.address":{_quoted(request.client_ip)},'
+            f'"http.request.method":{_quoted(head.method)},"url.scheme":{_quoted(request.scheme)},'
+            f'"server.address":{_quoted(head.host)},"url.path":{_quoted(head.path)},'
+            f'"network.protocol.version":{_quoted(head.version[5:])},"http.response.status_code":{record.status},'
+            f'"http.response.body.size":{record.sent},"t_total":{record.seconds:.6f}'
+        )
+        if head.query is not None:
+            text += f',"url.query":{_quoted(head.query)}'
+        for lower, name in _JSON_FIELDS:
+            value = head.fields.first(lower)
+            if value is not None:
+                text += f',"{name}":{_quoted(value)}'
+        if route is not None and route.name:
+            text += f',"route":{quote(route.name)}'
+        if record.upstream:
+            text += f',"upstream":{quote(record.upstream)}'
+        if record.reason:
+            text += f',"reason":{quote(record.reason)}'
+        return f"{text}}}".encode()
+
+    return line
+
+
+def _quoted(value: bytes) -> str:
+    """
+    A JSON string.
+    """
+    return quote(value.decode("utf-8", "backslashreplace"))
+
+
+def _local_time(now: float) -> bytes:
+    """
+    ``10/Oct/2026:13:55:36 +0000``, in English whatever the locale.
+    """
+    here = localtime(now)
+    month = _MONTHS[here.tm_mon - 1]
+    return f"{here.tm_mday:02d}/{month}/{here.tm_year}:{strftime('%H:%M:%S %z', here)}".encode()
+
+
+class AccessLog:
+    """
+    A batch of lines, and the sink that it goes to.
+
+    Lines are written when there are 64 KiB of them, and after a second at the latest.  Nothing here raises into a
+    request: lines that cannot be written (a full disk, a directory that is gone, a pipe that was closed) are counted
+    and lost, which is said once in the error log, and again when it is over; memory never grows.
+    """
+
+    __slots__ = ("_batch", "_call", "_clock", "_closed", "_counters", "_format", "_lost", "_sink", "_size", "_torn")
+
+    def __init__(self, clock: IReactorTime, path: str, line: Format, counters: Counters) -> None:
+        """
+        :param path: an absolute path, or ``stdout``.
+        :param line: makes a line: :func:`combined`, :func:`json`, or a compiled template.
+        """
+        self._clock = clock
+        self._sink = Sink(path)
+        self._format = line
+        self._counters = counters
+        self._batch: list[bytes] = []
+        self._size = 0
+        self._call: IDelayedCall | None = None
+        self._closed = False
+        # Since the last write that worked: lines lost, and whether the file ends in the middle of one.
+        self._lost = 0
+        self._torn = False
+
+    @property
+    def path(self) -> str:
+        """
+        An absolute path, or ``stdout``.
+        """
+        return self._sink.path
+
+    def open(self) -> None:
+        """
+        :raise OSError: when the file cannot be opened.
+        """
+        self._sink.open()
+        self._closed = False
+
+    def log(self, request: Any, record: Record) -> None:
+        """
+        Add the line of a request that is over.
+        """
+        line = self._format(request, record)
+        self._batch.append(line)
+        self._size += len(line)
+        if self._size > BATCH or self._closed:
+            self.flush()
+        elif self._call is None:
+            self._call = self._clock.callLater(PATIENCE, self._late)
+
+    def flush(self) -> None:
+        """
+        Write what there is, now.
+        """
+        if not self._batch:
+            return
+        self._batch.append(b"")
+        rest = memoryview(b"\n".join(self._batch))
+        self._batch.clear()
+        self._size = 0
+        try:
+            if self._torn:
+                self._sink.write(b"\n")
+                self._torn = False
+            while rest:
+                written = self._sink.write(rest)
+                self._torn = rest[written - 1] != 0x0A
+                rest = rest[written:]
+        except OSError as error:
+            self._lose(bytes(rest).count(b"\n"), error)
+        else:
+            if self._lost:
+                _log.warn("access log {path}: writing again; {lost} lines were lost", path=self.path, lost=self._lost)
+                self._lost = 0
+        if self._closed:
+            self._sink.close()
+
+    def reopen(self) -> None:
+        """
+        Go on in a new file of the same path, after the old one was renamed.
+
+        :raise OSError: when it cannot be opened; the old one is kept.
+        """
+        self.flush()
+        self._sink.reopen()
+
+    def close(self) -> None:
+        """
+        Write what there is, and give the file back.
+
+        A request that ends later is still logged: its line opens the file once more.
+        """
+        self.flush()
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+        self._closed = True
+        self._sink.close()
+
+    def _late(self) -> None:
+        self._call = None
+        self.flush()
+
+    def _lose(self, lines: int, error: OSError) -> None:
+        if not self._lost:
+            _log.error("access log {path}: {error}; lines are lost", path=self.path, error=error.strerror or error)
+        self._lost += lines
+        self._counters.lost_lines += lines
+        # Opened anew for the next batch: the directory may be back, or the file be another.
+        self._sink.close()

@@ -1,0 +1,119 @@
+"""
+The error log: one line for each event of ``twisted.logger`` that is important enough.
+"""
+
+from __future__ import annotations
+
+from time import gmtime, strftime
+from typing import Final
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, textFileLogObserver
+from twisted.python.logfile import LogFile
+from zope.interface import implementer
+
+from twistginx.observe.sink import Sink
+
+#: What may stand in ``level``, in order of weight.
+LEVELS: Final = {level.name: place for place, level in enumerate(LogLevel.iterconstants())}
+
+#: What does not say its level is as important as this.
+_UNSAID: Final = LEVELS["info"]
+
+#: Control characters, which would talk to the reader's terminal.  A traceback needs its line ends and tabs.
+_CONTROL: Final = {code: f"\\x{code:02X}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
+
+
+@implementer(ILogObserver)
+class ErrorLog:
+    """
+    Writes ``2026-11-22T08:00:00Z [warn] twistginx.service: text``, and the traceback where there is a failure.
+
+    Lines after the first of one event are indented, so that no text can look like another event.  An event that
+    cannot be written is dropped: there is nowhere left to say so.
+
+    :ivar level: the least level that is written, a key of :data:`LEVELS`.
+    """
+
+    def __init__(self, path: str, level: str = "info") -> None:
+        self._sink = Sink(path)
+        self.level = level
+        self._least = LEVELS[level]
+
+    @property
+    def path(self) -> str:
+        """
+        An absolute path, ``stdout`` or ``stderr``.
+        """
+        return self._sink.path
+
+    def open(self) -> None:
+        """
+        :raise OSError: when the file cannot be opened.
+        """
+        self._sink.open()
+
+    def reopen(self) -> None:
+        """
+        Go on in a new file of the same path.
+
+        :raise OSError: when it cannot be opened; the old one is kept.
+        """
+        self._sink.reopen()
+
+    def adopt(self, other: ErrorLog) -> None:
+        """
+        Become ``other``, which is used up: a reload may name another file, and the observer is one for all time.
+        """
+        self._sink.close()
+        self._sink, self.level, self._least = other._sink, other.level, other._least
+
+    def close(self) -> None:
+        """
+        Give the file back; it is opened again when there is more to say.
+        """
+        self._sink.close()
+
+    def __call__(self, event: LogEvent) -> None:
+        level = event.get("log_level")
+        name = "info" if level is None else level.name
+        if LEVELS.get(name, _UNSAID) < self._least:
+            return
+        text = formatEvent(event)
+        failure = event.get("log_failure")
+        if failure is not None:
+            text = f"{text}\n{failure.getTraceback()}"
+        if text:
+            time = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(event.get("log_time")))
+            place = event.get("log_namespace") or event.get("log_system") or "-"
+            line = f"{time} [{name}] {place}: {text}".translate(_CONTROL).rstrip("\n").replace("\n", "\n    ")
+            try:
+                self._sink.write(line.encode("utf-8", "backslashreplace") + b"\n")
+            except OSError:
+                pass
+
+
+@implementer(ILogObserver)
+class TwistdLog:
+    """
+    What ``twistd`` itself makes of ``--logfile PATH``: the same text, and the same rotation.
+
+    It is made here because one that ``twistd`` makes can only be rotated, by its own SIGUSR1, and never reopened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._file = LogFile.fromFullPath(path)
+        self._observer = textFileLogObserver(self._file)
+
+    def reopen(self) -> None:
+        """
+        Go on in a new file of the same path.
+
+        :raise OSError: when it cannot be opened; the old one is kept.
+        """
+        # LogFile closes the old file first, and is broken for good when there is no new one.
+        with open(self.path, "ab"):
+            self._file.reopen()
+
+    def __call__(self, event: LogEvent) -> None:
+        self._observer(event)

@@ -1,0 +1,74 @@
+"""
+Where log lines go: a file, standard output or standard error.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+#: The names that are not paths.
+STANDARD: Final = {"stdout": 1, "stderr": 2}
+
+
+class Sink:
+    """
+    One open end of a log.
+
+    A file is opened for appending, each write is one system call, and nothing is held back here; so several processes
+    may write to one file, and what was written survives a crash.  Standard output and error are the descriptors 1 and
+    2 themselves, whatever became of ``sys.stdout``.  A pipe that nobody empties blocks: that is a matter of who made
+    the pipe.
+
+    :ivar path: an absolute path, ``stdout`` or ``stderr``.
+    """
+
+    __slots__ = ("_descriptor", "path")
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._descriptor: int | None = STANDARD.get(path)
+
+    def open(self) -> None:
+        """
+        Open the file, and make it and its directory where they are missing.  What is open stays as it is.
+
+        :raise OSError: when it cannot be opened.
+        """
+        if self._descriptor is None:
+            self._descriptor = self._opened()
+
+    def reopen(self) -> None:
+        """
+        Go on in the file that has the path now, after the old one was renamed.
+
+        :raise OSError: when it cannot be opened; the old one is kept.
+        """
+        if self.path not in STANDARD:
+            descriptor = self._opened()
+            self.close()
+            self._descriptor = descriptor
+
+    def write(self, data: bytes | memoryview) -> int:
+        """
+        Write once; a sink that is closed is opened first.
+
+        :return: how many bytes were taken, which may be fewer than there are.
+        :raise OSError: when none was.
+        """
+        if self._descriptor is None:
+            self._descriptor = self._opened()
+        return os.write(self._descriptor, data)
+
+    def close(self) -> None:
+        """
+        Give the file back.  Standard output and error stay open.
+        """
+        if self._descriptor is not None and self.path not in STANDARD:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _opened(self) -> int:
+        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+        # O_NONBLOCK means nothing to a file; a FIFO without a reader is an error with it, and a hang without.
+        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)

@@ -1,0 +1,158 @@
+"""
+Names in the TOML file -> modules; ours and third parties' through the same door.
+
+A declaration is light: the module behind it is imported when a configuration uses its name, after the reactor is
+installed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from importlib import import_module
+from typing import Any
+
+import attrs
+import twisted.plugins
+from twisted.logger import LogEvent, globalLogPublisher
+from twisted.plugin import IPlugin, getPlugins
+from zope.interface import implementer
+
+from twistginx.errors import ConfigError
+from twistginx.interfaces import IBalanceModule, IDeclaration, IPolicyModule, IResourceModule, IStreamModule
+
+#: The version of the plugin contract that we offer.
+API = 1
+
+_KINDS = {
+    "resource": IResourceModule,
+    "policy": IPolicyModule,
+    "balance": IBalanceModule,
+    "stream": IStreamModule,
+}
+
+#: Resources and policies are keys of the same table.
+_SHARED = frozenset(("resource", "policy"))
+
+
+@implementer(IPlugin, IDeclaration)
+@attrs.frozen
+class Plugin:
+    """
+    Declares a module.
+
+    :ivar kind: ``resource``, ``policy``, ``balance`` or ``stream``.
+    :ivar name: the key in the TOML file; the module's ``name`` says the same.
+    :ivar module: its dotted name.
+    """
+
+    kind: str = attrs.field(validator=attrs.validators.in_(_KINDS))
+    name: str
+    module: str
+
+
+BUILT_IN = (
+    Plugin("resource", "app", "twistginx.resources.app"),
+    Plugin("resource", "proxy", "twistginx.resources.proxy"),
+    Plugin("resource", "redirect", "twistginx.resources.redirect"),
+    Plugin("resource", "respond", "twistginx.resources.respond"),
+    Plugin("resource", "static", "twistginx.resources.static"),
+    Plugin("policy", "headers", "twistginx.policies.headers"),
+    Plugin("balance", "round_robin", "twistginx.upstream.round_robin"),
+    Plugin("stream", "proxy", "twistginx.stream.proxy"),
+)
+
+
+class Registry:
+    """
+    All modules that a configuration may name.
+
+    :ivar complaints: sentences about third-party plugins that cannot be used; they break nothing else.
+    """
+
+    def __init__(self, declarations: Iterable[Any] | None = None) -> None:
+        """
+        :param declarations: of third parties; None: what ``twisted.plugin`` finds.
+        """
+        self.complaints: list[str] = []
+        self._declared: dict[tuple[str, str], Any] = {}
+        self._modules: dict[tuple[str, str], Any] = {}
+        found = self._installed() if declarations is None else declarations
+        for declaration in (*BUILT_IN, *found):
+            self._declare(declaration)
+
+    def names(self, kind: str) -> list[str]:
+        """
+        The names of a kind, sorted.
+        """
+        return sorted(name for declared, name in self._declared if declared == kind)
+
+    def find(self, kind: str, name: str) -> Any:
+        """
+        The module of that name, imported; None when none is declared.
+
+        :raise ConfigError: when it is declared and cannot be used: the error names the plugin.
+        """
+        declaration = self._declared.get((kind, name))
+        if declaration is None:
+            return None
+        module = self._modules.get((kind, name))
+        if module is None:
+            module = self._modules[kind, name] = self._load(declaration)
+        return module
+
+    def _installed(self) -> Iterator[Any]:
+        """
+        What ``twisted/plugins`` directories on the path declare.  A file that fails is skipped, and complained about.
+        """
+
+        def failed(event: LogEvent) -> None:
+            failure = event.get("log_failure")
+            if failure is not None:
+                self.complaints.append(f"a plugin file failed to load: {failure.type.__name__}: {failure.value}")
+
+        globalLogPublisher.addObserver(failed)
+        try:
+            yield from list(getPlugins(IDeclaration, twisted.plugins))
+        finally:
+            globalLogPublisher.removeObserver(failed)
+
+    def _declare(self, declaration: Any) -> None:
+        kind, name = declaration.kind, declaration.name
+        rivals = _SHARED if kind in _SHARED else {kind}
+        for rival in rivals:
+            earlier = self._declared.get((rival, name))
+            if earlier is None:
+                continue
+            if earlier.module != declaration.module:
+                self.complaints.append(
+                    f"the plugin {declaration.module} declares the {kind} {name!r}, a name that {earlier.module} has "
+                    f"already; it is not used"
+                )
+            return
+        self._declared[kind, name] = declaration
+
+    @staticmethod
+    def _load(declaration: Any) -> Any:
+        """
+        Import a module, and hold it to the contract.
+        """
+        who = f"the {declaration.kind} {declaration.name!r} of the plugin {declaration.module}"
+        try:
+            module = import_module(declaration.module)
+        except Exception as error:
+            raise ConfigError(
+                f"{who} cannot be imported: {type(error).__name__}: {error}", expected="a plugin that imports"
+            ) from error
+        interface = _KINDS[declaration.kind]
+        if not interface.providedBy(module):
+            raise ConfigError(f"{who} does not say moduleProvides({interface.__name__})")
+        missing = [name for name in interface if not hasattr(module, name)]
+        if missing:
+            raise ConfigError(f"{who} has no {', '.join(sorted(missing))}")
+        if module.api != API:
+            raise ConfigError(f"{who} is written for version {module.api} of the plugin contract", expected=f"{API}")
+        if module.name != declaration.name:
+            raise ConfigError(f"{who} calls itself {module.name!r}")
+        if not attrs.has(module.Config):
+            raise ConfigError(f"{who} has a Config that is no attrs class")
+        return module

@@ -1,0 +1,185 @@
+"""
+Several ranges in one answer: multipart/byteranges (RFC 9110 section 14.6).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from secrets import token_hex
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IReactorTime
+
+from twistginx.errors import ProxyError
+from twistginx.http.message import Fields, Reply
+from twistginx.resources.representation import KeptFile, OpenFile, Representation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Bytes of one read.
+_CHUNK = 65536
+
+#: Bytes that are sent before other connections have their turn, if the client takes them all at once.
+_TURN = 1 << 20
+
+#: What the body is made of: bytes as they are, or ``(start, length)`` of the file.
+_Piece = bytes | tuple[int, int]
+
+
+def multipart(file: KeptFile | OpenFile, ranges: Sequence[tuple[int, int]], reactor: IReactorTime) -> Reply:
+    """
+    The 206 for more than one range.
+
+    :param file: an OpenFile gives its descriptor to the body.
+    :param ranges: ``(start, length)``, each inside the file.
+    :param reactor: what gives other connections their turn.
+    """
+    representation = file.representation
+    # 122 random bits: not in the file, unless by an intent that cannot know them.
+    boundary = token_hex(16).encode()
+    pieces = _pieces(representation, ranges, boundary)
+    fields = Fields(representation.fields)
+    fields.put(b"Content-Type", b"multipart/byteranges; boundary=" + boundary)
+    if isinstance(file, KeptFile):
+        body = b"".join([piece if isinstance(piece, bytes) else file.part(*piece) for piece in pieces])
+        return Reply(206, fields, body)
+    length = sum(len(piece) if isinstance(piece, bytes) else piece[1] for piece in pieces)
+    return Reply(206, fields, FileParts(file.take(), pieces, reactor), length)
+
+
+def content_range(start: int, length: int, size: int) -> bytes:
+    """
+    The value of Content-Range (RFC 9110 section 14.4).
+    """
+    return b"bytes %d-%d/%d" % (start, start + length - 1, size)
+
+
+def _pieces(representation: Representation, ranges: Sequence[tuple[int, int]], boundary: bytes) -> list[_Piece]:
+    pieces: list[_Piece] = []
+    line_end = b""
+    for start, length in ranges:
+        where = content_range(start, length, representation.size)
+        pieces.append(
+            b"%b--%b\r\nContent-Type: %b\r\nContent-Range: %b\r\n\r\n" % (line_end, boundary, representation.type, where)
+        )
+        pieces.append((start, length))
+        line_end = b"\r\n"
+    pieces.append(b"\r\n--" + boundary + b"--\r\n")
+    return pieces
+
+
+class FileParts:
+    """
+    A body made of parts of an open file, and bytes between them.  It owns the descriptor.
+
+    Memory: one chunk, and what the transport holds before it says pause.
+    """
+
+    __slots__ = ("_descriptor", "_paused", "_pieces", "_reactor", "_request", "_sending", "_waiting")
+
+    def __init__(self, descriptor: int, pieces: list[_Piece], reactor: IReactorTime) -> None:
+        self._descriptor: int | None = descriptor
+        self._pieces = self._chunks(pieces)
+        self._paused = False
+        self._reactor = reactor
+        self._request: Any = None
+        self._sending = False
+        self._waiting = False
+
+    def __call__(self, request: Any) -> None:
+        """
+        The head is written: send.
+        """
+        self._request = request
+        request.watcher = self
+        request.source = self
+        self._send()
+
+    def pauseProducing(self) -> None:
+        """
+        The client does not read.
+        """
+        self._paused = True
+
+    def resumeProducing(self) -> None:
+        """
+        It does again.
+        """
+        self._paused = False
+        self._send()
+
+    def stopProducing(self) -> None:
+        """
+        The connection is gone; ``client_gone`` says so too.
+        """
+        self._close()
+
+    def client_gone(self, error: object) -> None:
+        """
+        The client left.
+        """
+        self._close()
+
+    def close(self) -> None:
+        """
+        The body is not wanted after all.
+        """
+        self._close()
+
+    def _send(self) -> None:
+        if self._sending:  # ``request.send`` may pause and resume us before it returns
+            return
+        self._sending = True
+        left = _TURN
+        while self._request is not None and not self._paused and left > 0:
+            left -= self._send_one()
+        self._sending = False
+        if self._request is not None and not self._paused and not self._waiting:
+            self._waiting = True
+            self._reactor.callLater(0, self._next_turn)
+
+    def _next_turn(self) -> None:
+        self._waiting = False
+        self._send()
+
+    def _send_one(self) -> int:
+        """
+        Send a chunk, or the end; returns how many bytes it was.
+        """
+        request = self._request
+        try:
+            chunk = next(self._pieces, None)
+        except OSError as error:
+            self._close()
+            request.fail(ProxyError("proxy_internal_error", f"reading a file: {error.strerror}"))
+            return 0
+        if chunk is None:
+            self._close()
+            request.end()
+            return 0
+        request.send(chunk)
+        return len(chunk)
+
+    def _close(self) -> None:
+        self._request = None
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _chunks(self, pieces: list[_Piece]) -> Iterator[bytes]:
+        for piece in pieces:
+            if isinstance(piece, bytes):
+                yield piece
+                continue
+            start, length = piece
+            while length:
+                assert self._descriptor is not None
+                data = os.pread(self._descriptor, min(length, _CHUNK), start)
+                if not data:
+                    raise OSError(errno.EIO, "the file has become shorter")
+                yield data
+                start += len(data)
+                length -= len(data)

@@ -1,0 +1,84 @@
+"""
+Paths as routes see them.  Pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
+
+
+def _decoded(match: re.Match[bytes]) -> bytes:
+    byte = bytes.fromhex(match.group(1).decode())
+    # An encoded slash is data in a segment, never a border between two (RFC 3986 section 2.2).
+    return b"%2F" if byte == b"/" else byte
+
+
+def normalised(path: bytes) -> bytes:
+    """
+    A path in the one spelling that matching compares (RFC 3986 section 6.2.2).
+
+    Percent-escapes are decoded once, except ``%2F``; dot segments are resolved, never above the root; empty segments
+    vanish.  A path that is plain already, as nearly all are, is returned as it is.
+
+    >>> normalised(b"/a/%2e%2e//b%2Fc/./d")
+    b'/b%2Fc/d'
+    """
+    if b"%" in path:
+        path = _ESCAPE.sub(_decoded, path)
+    elif b"//" not in path and b"/." not in path:
+        return path
+    if b"//" not in path and b"/." not in path:
+        return path
+    kept: list[bytes] = []
+    segments = path.split(b"/")
+    for segment in segments:
+        if segment == b"..":
+            if kept:
+                kept.pop()
+        elif segment not in (b"", b"."):
+            kept.append(segment)
+    # "/a/", "/a/." and "/a/b/.." name the directory.
+    directory = segments[-1] in (b"", b".", b"..") and bool(kept)
+    return b"/" + b"/".join(kept) + (b"/" if directory else b"")
+
+
+def under(path: bytes, prefix: bytes) -> bool:
+    """
+    Is ``path`` the segment ``prefix``, or below it?  ``/api`` has ``/api`` and ``/api/x``, never ``/apix``.
+
+    :param prefix: without a slash at its end; empty has everything.
+    """
+    return path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == 0x2F)
+
+
+def stripped(raw: bytes, path: bytes, prefix: bytes) -> bytes:
+    """
+    ``raw`` without what of it is ``prefix``, byte for byte as it was sent.
+
+    :param raw: the path as it was sent.
+    :param path: the same, normalised; it is under ``prefix``.
+    :return: what is left, with its slash; ``/`` when nothing is.
+    """
+    rest = path[len(prefix) :] or b"/"
+    if raw == path:
+        return rest
+    # The prefix was spelled in another way: find the border in the raw path that leaves the same rest.
+    border = raw.find(b"/", 1)
+    while border != -1:
+        if normalised(raw[:border]) == prefix and normalised(raw[border:]) == rest:
+            return raw[border:]
+        border = raw.find(b"/", border + 1)
+    if rest == b"/":
+        return rest
+    # A dot segment reaches across the border; what it means is all that can be said.
+    return b"/".join(_ESCAPED.sub(_escape, segment) for segment in rest.split(b"/"))
+
+
+#: What is not a pchar (RFC 3986 section 3.3), and the percent sign, unless it is the kept %2F.
+_ESCAPED = re.compile(rb"%(?!2F)|[^A-Za-z0-9\-._~!$&'()*+,;=:@%]")
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % match.group()[0]

@@ -1,0 +1,93 @@
+"""
+The door for ``twistd``: ``twistd -n twistginx --config etc/site.toml``.
+
+Importing this module installs our reactor, if none is installed yet: ``twistd`` imports it to parse the options, before
+anything has asked for a reactor, and ``twistd --reactor=epoll twistginx`` has installed another one by then.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+from twisted.logger import Logger
+from twisted.python import usage
+
+from twistginx import __version__
+
+if "twisted.internet.reactor" not in sys.modules:
+    from twistginx.net.reactor import install
+
+    install()
+
+# After the reactor is installed: modules of Twisted import it when they are imported.
+from twisted.internet import reactor
+
+from twistginx.errors import ConfigError
+from twistginx.observe.errorlog import ErrorLog, TwistdLog
+from twistginx.service import Service
+
+#: What ``twistd`` logs to when it is a daemon and is told nothing.
+_DAEMON_LOG: Final = "twistd.log"
+
+_log = Logger()
+
+
+class Options(usage.Options):
+    """
+    The options of ``twistd twistginx``.
+
+    :ivar service: what is to run, with its configuration loaded and built; set by ``postOptions``.
+    """
+
+    synopsis = "[--config FILE]"
+    longdesc = "Serves what a TOML file says: files, reverse proxies, raw TCP.  `twistginx check FILE` checks the file."
+    optParameters = [["config", "c", "etc/site.toml", "The configuration file."]]
+    compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml")})
+
+    service: Service
+
+    def opt_version(self) -> None:
+        """
+        Print the version of twistginx and exit.
+        """
+        print(f"twistginx {__version__}")
+        sys.exit(0)
+
+    def postOptions(self) -> None:
+        """
+        Load and build, so that nothing is started when anything is wrong.
+
+        A file that is wrong is no wrong use of ``twistd``, whose usage is not what the user needs to read: all problems
+        go to standard error, and the exit status is 1.
+        """
+        self.service = Service(reactor, self["config"])
+        try:
+            generation = self.service.prepare_first()
+        except ConfigError as error:
+            sys.exit("\n".join(map(str, error.problems)))
+        self.service.error_log = self._error_log(generation.root.log.error)
+
+    def _error_log(self, configured: Any) -> ErrorLog | TwistdLog | None:
+        """
+        The log observer that is to be in force; None when ``twistd`` is to make its own.
+
+        :param configured: ``[log].error``, with a path and a level.
+        """
+        twistd = getattr(self, "parent", None) or {}
+        if "nodaemon" not in twistd:  # ``twist`` logs by options of its own
+            return None
+        if twistd["logger"] or twistd["syslog"] or twistd["logfile"] == "-":
+            return None
+        if twistd["logfile"]:
+            return TwistdLog(twistd["logfile"])
+        if not twistd["nodaemon"] and configured.path in ("stderr", "stdout"):
+            return TwistdLog(_DAEMON_LOG)  # a daemon has neither
+        return ErrorLog(configured.path, configured.level)
+
+
+def makeService(options: Options) -> Service:
+    """
+    What ``twistd`` starts.
+    """
+    return options.service
