@@ -13,11 +13,13 @@ TESTS ?= tests
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-# A strict editable installation: links to the sources, so that an edit is seen at once, and twistd sees twisted/plugins
-# (the usual editable finder hides it).  The links are made for the files that there are, so a directory that changed
-# means to install again.
-INSTALL := $(PIP) install --quiet --config-settings editable_mode=strict --editable
-SOURCES := setup.cfg pyproject.toml $(shell find src twisted -type d -not -name __pycache__ -not -name '*.egg-info')
+# An editable installation, so that an edit is seen at once, and the repository on the path of its Python, so that twistd
+# sees twisted/plugins (which the editable installation hides) and trial sees tests.  Both go into the environment only.
+INSTALL := $(PIP) install --quiet --editable
+define SHOW_REPOSITORY
+echo '$(CURDIR)' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/twistginx-repository.pth"
+endef
+METADATA := setup.cfg pyproject.toml
 
 .PHONY: run test lint clean
 .DEFAULT_GOAL := run
@@ -36,12 +38,14 @@ lint: $(VENV)/installed-test
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/installed: $(SOURCES) | $(VENV)/bin/python
+$(VENV)/installed: $(METADATA) | $(VENV)/bin/python
 	$(INSTALL) .
+	$(SHOW_REPOSITORY)
 	touch $@
 
-$(VENV)/installed-test: $(SOURCES) | $(VENV)/bin/python
+$(VENV)/installed-test: $(METADATA) | $(VENV)/bin/python
 	$(INSTALL) '.[test]'
+	$(SHOW_REPOSITORY)
 	touch $@ $(VENV)/installed
 
 clean:

@@ -2,11 +2,12 @@
 The ``twistginx`` command: check a configuration, or run it in the foreground.
 """
 
+# ruff: noqa: T201  # a command prints
+
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -48,3 +49,58 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("file", metavar="FILE", nargs="?", default="etc/site.toml", help="the configuration file")
     run.set_defaults(act=_run)
     return parser
+
+
+def _check(arguments: argparse.Namespace, _: Sequence[str]) -> int:
+    """
+    Load and build, and say what is wrong.
+    """
+    # Only now: modules of Twisted import the reactor when they are imported, and it is to be ours.
+    from twistginx.net.reactor import install
+
+    install()
+    from twisted.internet import reactor
+
+    from twistginx.config.dump import dump
+    from twistginx.service import Service
+
+    try:
+        generation = Service(reactor, arguments.file).prepare()
+        problems = tuple(generation.warnings)
+    except ConfigError as error:
+        generation = None
+        problems = error.problems
+    if arguments.json:
+        print(json.dumps([asdict(problem) for problem in problems], indent=2))
+    else:
+        for problem in problems:
+            print(problem, file=sys.stderr)
+    if generation is None:
+        return 1
+    if arguments.dump:
+        print(dump(generation.root), end="")
+    elif not arguments.json:
+        print(f"{arguments.file}: ok")
+    return 0
+
+
+def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
+    """
+    ``twistd -n [its options] twistginx --config FILE``.
+    """
+    sys.argv = ["twistginx", "--nodaemon", "--pidfile=", *rest, "twistginx", "--config", arguments.file]
+    run_twistd(runApp, _ServerOptions)
+    return 0
+
+
+class _ServerOptions(ServerOptions):  # type: ignore[misc]  # Twisted's has no types
+    """
+    ``twistd``'s options, with one command: ours.  So it need not be found as a plugin, which an editable installation
+    may hide, and nobody else's is imported.
+    """
+
+    @property
+    def subCommands(self) -> Iterator[tuple[str, None, Any, str]]:
+        plugin = ServiceMaker("twistginx", "twistginx.tap", "Serve a configuration.", "twistginx")
+        self.loadedPlugins = {plugin.tapname: plugin}
+        yield plugin.tapname, None, plugin.options, plugin.description

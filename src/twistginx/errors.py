@@ -163,10 +163,14 @@ class ProxyError(TwistginxError):
     :ivar reason: a row of :data:`REASONS`.
     :ivar detail: words for the log, and for trusted readers only; never bytes of the client's.
     :ivar setting: for a timeout or a limit, the key that sets it, such as ``upstream.app.timeouts.connect = 3s``.
+    :ivar fields: that the answer is to carry, as ``(name, value)``: Allow, Retry-After.
     """
 
-    def __init__(self, word: str, detail: str = "", setting: str = "") -> None:
+    def __init__(
+        self, word: str, detail: str = "", setting: str = "", fields: tuple[tuple[bytes, bytes], ...] = ()
+    ) -> None:
         self.reason = REASONS[word]
         self.detail = detail
         self.setting = setting
+        self.fields = fields
         super().__init__(": ".join(part for part in (word, detail, setting) if part))

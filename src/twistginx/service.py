@@ -8,6 +8,7 @@ import atexit
 import os
 import signal
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any, Final
 
 from twisted.application.service import Service as TwistedService
@@ -18,6 +19,7 @@ from twisted.python.failure import Failure
 
 from twistginx.build import Generation, Runtime, build
 from twistginx.config.load import load
+from twistginx.config.schema import Site
 from twistginx.errors import ConfigError, Problem, TwistginxError
 from twistginx.net.listener import Listener
 from twistginx.net.timers import Ticker
@@ -82,14 +84,15 @@ class Service(TwistedService):
     def __init__(
         self,
         reactor: Any,
-        path: str,
+        path: str | Path,
         registry: Registry | None = None,
         error_log: ErrorLog | TwistdLog | None = None,
     ) -> None:
         """
         :param error_log: the log observer that is ours to put in force and to reopen; None when it is ``twistd``'s.
         """
-        self.path = os.path.abspath(path)
+        self.path = Path(path).absolute()
+        self._as_given = Path(path)
         self.generation: Generation | None = None
         self.listeners: dict[str, Listener] = {}
         self.ticker = Ticker(reactor)
@@ -115,7 +118,9 @@ class Service(TwistedService):
 
         :raise ConfigError: with every problem.
         """
-        return build(load(self.path, self._registry, os.environ), self._registry, self._runtime)
+        # Problems show the path as the user wrote it, while that still leads there.
+        path = self._as_given if self._as_given.absolute() == self.path else self.path
+        return build(load(path, self._registry, os.environ), self._registry, self._runtime)
 
     def prepare_first(self) -> Generation:
         """
@@ -157,7 +162,8 @@ class Service(TwistedService):
         if self._binding is None:  # ``twist`` does without the privileged part
             self.privilegedStartService()
         super().startService()
-        assert self._first is not None and self._binding is not None
+        assert self._first is not None
+        assert self._binding is not None
         try:
             _open_log(self._first)
         except RefusedError:
@@ -217,6 +223,7 @@ class Service(TwistedService):
         :param added: the bound listeners that are new.
         """
         old, self.generation = self.generation, generation
+        self._runtime.adopt(generation)
         kept = () if old is None else old.lives
         for life in generation.lives:
             if not _among(life, kept):
@@ -268,7 +275,7 @@ class Service(TwistedService):
                     self._refuse(error.problems)
                 except RefusedError as error:
                     self._refuse(error.reasons)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001  # a plugin's fault must not end what serves
                     _log.failure("a fault in twistginx or in a plugin")
                     self._refuse([str(error) or type(error).__name__])
         finally:
@@ -288,23 +295,22 @@ class Service(TwistedService):
             if generation.access_log is not None and generation.access_log is not old.access_log:
                 generation.access_log.close()
             raise
-        gone = [listener for key, listener in self.listeners.items() if key not in generation.listeners]
         self.commit(generation, added)
         if error_log is not None and isinstance(self.error_log, ErrorLog):
             self.error_log.adopt(error_log)
         self.counters.reloads += 1
         for problem in generation.warnings:
             _log.warn("{problem}", problem=problem)
-        _log.info("reloaded: {changes}", changes=_changes(old, generation, added.values(), gone))
+        _log.info("reloaded: {changes}", changes=_changes(old, generation))
 
     def _next_error_log(self, generation: Generation) -> ErrorLog | None:
         """
         The error log of ``generation``, open, when it is ours and another than the one in force.
         """
         wanted, log = generation.root.log.error, self.error_log
-        if not isinstance(log, ErrorLog) or (wanted.path, wanted.level) == (log.path, log.level):
+        if not isinstance(log, ErrorLog) or (str(wanted.path), wanted.level) == (log.path, log.level):
             return None
-        log = ErrorLog(wanted.path, wanted.level)
+        log = ErrorLog(str(wanted.path), wanted.level)
         try:
             log.open()
         except OSError as error:
@@ -343,7 +349,7 @@ class Service(TwistedService):
 
     async def _quit(self) -> None:
         if not self._stopping and self.generation is not None:
-            _log.info("draining, {seconds} s at most", seconds=self.generation.drain_timeout)
+            _log.info("draining, {seconds:g} s at most", seconds=float(self.generation.drain_timeout))
             await self._close(self.generation.drain_timeout)
             self._reactor.stop()
 
@@ -382,7 +388,7 @@ class Service(TwistedService):
             await deferLater(self._reactor, _LOOK)
         cut = sum(listener.abort() for listener in listeners)
         if cut:
-            _log.warn("{cut} connections were cut after {seconds} s", cut=cut, seconds=seconds)
+            _log.warn("{cut} connections were cut after {seconds:g} s", cut=cut, seconds=float(seconds))
             await deferLater(self._reactor, _LOOK)  # they hear of it, and their requests are logged
 
 
@@ -426,8 +432,29 @@ def _names(listeners: Iterable[Listener]) -> str:
     return ", ".join(sorted(listener.endpoint for listener in listeners)) or "nothing"
 
 
-def _changes(old: Generation, new: Generation, added: Iterable[Listener], gone: Iterable[Listener]) -> str:
+#: What a reload may change: its name, and what there is of it in a generation.
+_PARTS: Final[tuple[tuple[str, Callable[[Generation], dict[str, Any]]], ...]] = (
+    ("listeners", lambda generation: dict.fromkeys(generation.listeners)),
+    ("upstreams", lambda generation: generation.root.upstreams),
+    ("sites", lambda generation: {_label(site): site for site in generation.root.sites}),
+    ("streams", lambda generation: {", ".join(stream.listen): stream for stream in generation.root.streams}),
+)
+
+
+def _label(site: Site) -> str:
+    return ", ".join(site.names or (*site.listen, *site.listen_tls))
+
+
+def _changes(old: Generation, new: Generation) -> str:
     """
-    What a reload changed, in a line.
+    What a reload changed, in a line: ``listeners +tcp:8081; upstreams ~app -old``.
     """
-    return ""
+    changes = []
+    for kind, parts in _PARTS:
+        before, after = parts(old), parts(new)
+        words = [f"+{name}" for name in after if name not in before]
+        words += [f"~{name}" for name in after if name in before and before[name] != after[name]]
+        words += [f"-{name}" for name in before if name not in after]
+        if words:
+            changes.append(" ".join([kind, *words]))
+    return "; ".join(changes) or "nothing that serves is another"

@@ -8,7 +8,8 @@ anything has asked for a reactor, and ``twistd --reactor=epoll twistginx`` has i
 from __future__ import annotations
 
 import sys
-from typing import Any, Final
+from pathlib import Path
+from typing import ClassVar, Final
 
 from twisted.logger import Logger
 from twisted.python import usage
@@ -23,8 +24,10 @@ if "twisted.internet.reactor" not in sys.modules:
 # After the reactor is installed: modules of Twisted import it when they are imported.
 from twisted.internet import reactor
 
+from twistginx.config import schema
 from twistginx.errors import ConfigError
 from twistginx.observe.errorlog import ErrorLog, TwistdLog
+from twistginx.observe.sink import STANDARD
 from twistginx.service import Service
 
 #: What ``twistd`` logs to when it is a daemon and is told nothing.
@@ -42,7 +45,7 @@ class Options(usage.Options):
 
     synopsis = "[--config FILE]"
     longdesc = "Serves what a TOML file says: files, reverse proxies, raw TCP.  `twistginx check FILE` checks the file."
-    optParameters = [["config", "c", "etc/site.toml", "The configuration file."]]
+    optParameters: ClassVar = [["config", "c", "etc/site.toml", "The configuration file."]]
     compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml")})
 
     service: Service
@@ -51,7 +54,7 @@ class Options(usage.Options):
         """
         Print the version of twistginx and exit.
         """
-        print(f"twistginx {__version__}")
+        print(f"twistginx {__version__}")  # noqa: T201  # it is what was asked for
         sys.exit(0)
 
     def postOptions(self) -> None:
@@ -68,7 +71,7 @@ class Options(usage.Options):
             sys.exit("\n".join(map(str, error.problems)))
         self.service.error_log = self._error_log(generation.root.log.error)
 
-    def _error_log(self, configured: Any) -> ErrorLog | TwistdLog | None:
+    def _error_log(self, configured: schema.ErrorLog) -> ErrorLog | TwistdLog | None:
         """
         The log observer that is to be in force; None when ``twistd`` is to make its own.
 
@@ -80,10 +83,10 @@ class Options(usage.Options):
         if twistd["logger"] or twistd["syslog"] or twistd["logfile"] == "-":
             return None
         if twistd["logfile"]:
-            return TwistdLog(twistd["logfile"])
-        if not twistd["nodaemon"] and configured.path in ("stderr", "stdout"):
-            return TwistdLog(_DAEMON_LOG)  # a daemon has neither
-        return ErrorLog(configured.path, configured.level)
+            return TwistdLog(str(Path(twistd["logfile"]).absolute()))
+        if not twistd["nodaemon"] and configured.path in STANDARD:
+            return TwistdLog(str(Path(_DAEMON_LOG).absolute()))  # a daemon has neither
+        return ErrorLog(str(configured.path), configured.level)
 
 
 def makeService(options: Options) -> Service:

@@ -40,7 +40,7 @@ def make(config: Config, context: Any) -> Callable[[Sequence[Any], Any, Collecti
         path = b"" if request is None else b"/".join(request.matched_path.split(b"/")[:end])
 
         def weight(peer: Any) -> bytes:
-            return blake2b(path + b" " + str(peer).encode(), digest_size=8).digest()
+            return blake2b(path + b" " + peer.label, digest_size=8).digest()
 
         return max((peer for peer in peers if peer not in tried), key=weight, default=None)
 

@@ -125,7 +125,7 @@ def _authority(text: str, authority: str, default: int | None) -> tuple[str, int
         if default is None:
             raise ValueError(f'{text!r} has no port, as in "{authority}:8000"')
         return parse_host(host), default
-    if not 0 < int(port) < 65536:  # noqa: PLR2004  # the width of a port
+    if not 0 < int(port) < 65536:
         raise ValueError(f"{text!r}: a port is a number from 1 to 65535")
     if host in _PREFIXES:
         raise ValueError(f'{text!r} has no host, as in "{host}:127.0.0.1:{port}"')
@@ -154,7 +154,7 @@ def parse_host(text: str) -> str:
             name = idna.encode(name, uts46=True).decode("ascii")
         except idna.IDNAError as error:
             raise ValueError(f'"{text}" is not the name of a host: {error}') from None
-    if len(name) > 253 or not all(map(_LABEL.fullmatch, name.split("."))):  # noqa: PLR2004  # RFC 1035 section 2.3.4
+    if len(name) > 253 or not all(map(_LABEL.fullmatch, name.split("."))):
         raise ValueError(f'"{text}" is not the name of a host')
     return name
 

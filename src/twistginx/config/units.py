@@ -100,7 +100,7 @@ class Size(int):
         unit = _BYTES.get(match[2])
         if unit is None:
             letter = match[2][0].upper()
-            hint = f'write "{match[1]}{letter}iB"' if letter in "KMGT" else 'the units are "KiB", "MiB", "KB", "MB", ...'
+            hint = f'write "{match[1]}{letter}iB"' if letter in "KMGT" else 'the units are "KiB", "MiB", "KB", "MB"'
             raise ValueError(f"{text!r} has an unknown unit: {hint}")
         size = Decimal(match[1]) * unit
         if size != size.to_integral_value():

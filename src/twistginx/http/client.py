@@ -13,17 +13,20 @@ from attrs import frozen
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistginx.errors import ProxyError
-from twistginx.http.message import Fields
 from twistginx.http.response_parser import ResponseParser, ResponseReceiver
 from twistginx.http.upload import Upload
 from twistginx.net.timers import NEVER, Ticker
 
 #: Between two events of a ``text/event-stream``, and in a tunnel, nothing may happen for this long (seconds) at least.
 QUIET: Final = 3600.0
+
+
+_log = Logger(namespace="twistginx.http")
 
 
 @frozen
@@ -52,9 +55,11 @@ class ConnectionOwner(Structure):
         The response is complete, and the connection may be used again (or closed).
         """
 
-    def connection_gone(self, connection: ClientConnection) -> None:
+    def connection_gone(self, connection: ClientConnection, by_server: bool) -> None:
         """
         A connection at rest has ended, or is of no use any more.
+
+        :param by_server: the server closed it.
         """
 
 
@@ -70,6 +75,7 @@ class ClientConnection(Protocol):
     :ivar deadline: seconds on the ticker's clock.  At rest it is the owner's to set: when it passes, the connection is
         closed.
     :ivar served: how many responses it has completed.
+    :ivar ticker: the clock of its deadlines.
     :ivar rested_since: when, on the ticker's clock, it came to rest the last time.
     """
 
@@ -79,7 +85,7 @@ class ClientConnection(Protocol):
         self.deadline = NEVER
         self.served = 0
         self.rested_since = 0.0
-        self._ticker = ticker
+        self.ticker = ticker
         self._parser = ResponseParser()
         self._paused = False
         # Of the request that is being answered.
@@ -111,13 +117,13 @@ class ClientConnection(Protocol):
         self._receiver = receiver
         self._patience = patience
         self._upgrade = upgrade
+        self._interim = 0
         self._parser.expect(receiver, bodiless)
         if upload is None:
-            self.deadline = self._ticker.now + patience.first_byte
+            self.deadline = self.ticker.now + patience.first_byte
             self.transport.write(head)  # type: ignore[union-attr]  # it is connected
         else:
             self.deadline = NEVER
-            self._interim = 0
             self._upload = upload
             upload.begin(head, self)
 
@@ -137,7 +143,7 @@ class ClientConnection(Protocol):
         """
         Close the connection cleanly.
         """
-        self.deadline = self._ticker.now + (self._patience or _DEFAULT).idle
+        self.deadline = self.ticker.now + (self._patience or _DEFAULT).idle
         self.owner = None
         if self._paused:
             self._resume()
@@ -185,7 +191,7 @@ class ClientConnection(Protocol):
     # What the transport says.
 
     def connectionMade(self) -> None:
-        self._ticker.watch(self)
+        self.ticker.watch(self)
 
     def dataReceived(self, data: bytes) -> None:
         receiver = self._receiver
@@ -199,6 +205,10 @@ class ClientConnection(Protocol):
             if self._receiver is receiver:
                 self._fail(error)
             return
+        except Exception:
+            _log.failure("the receiver of a response failed")
+            self._fail(ProxyError("proxy_internal_error", "in what takes the response"))
+            return
         if self._receiver is not receiver:
             return  # it was dropped while it was told
         if not complete:
@@ -209,12 +219,13 @@ class ClientConnection(Protocol):
             self._switch(receiver)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._ticker.forget(self)
+        self.connected = 0
+        self.ticker.forget(self)
         self.deadline = NEVER
         receiver = self._receiver
         parser = self._parser
         if receiver is None:
-            self._leave()
+            self._leave(True)
         else:
             try:
                 parser.eof(reason.check(ConnectionDone) is not None)
@@ -234,7 +245,7 @@ class ClientConnection(Protocol):
             if self.owner is None:  # a close that the server does not answer
                 self.transport.abortConnection()  # type: ignore[union-attr]
             else:
-                self._leave()
+                self._leave(False)
                 self.close()
             return
         patience = self._patience
@@ -261,11 +272,11 @@ class ClientConnection(Protocol):
             idle = patience.idle
             if parser.event_stream and idle < QUIET:
                 idle = QUIET
-            self.deadline = self._ticker.now + idle
+            self.deadline = self.ticker.now + idle
         elif parser.interim > self._interim or self.deadline == NEVER:
             # 102 (Processing) is sent to say that it takes longer; a head in small pieces says nothing.
             self._interim = parser.interim
-            self.deadline = self._ticker.now + patience.first_byte
+            self.deadline = self.ticker.now + patience.first_byte
 
     # Pieces.
 
@@ -275,7 +286,7 @@ class ClientConnection(Protocol):
         """
         patience = self._patience
         if self._receiver is not None and patience is not None:
-            self.deadline = self._ticker.now + patience.idle
+            self.deadline = self.ticker.now + patience.idle
 
     def upload_unblocked(self) -> None:
         """
@@ -304,7 +315,7 @@ class ClientConnection(Protocol):
         if reusable and self.owner is not None:
             if self._paused:
                 self._resume()
-            self.rested_since = self._ticker.now
+            self.rested_since = self.ticker.now
             self.owner.connection_free(self)
         elif self.connected:
             self.close()
@@ -324,7 +335,7 @@ class ClientConnection(Protocol):
         self._receiver = None
         self.owner = None
         self._stop_upload()
-        self._ticker.forget(self)
+        self.ticker.forget(self)
         if self._paused:
             self._resume()
         parser.drop()
@@ -350,14 +361,14 @@ class ClientConnection(Protocol):
         """
         Bytes that answer nothing: nobody knows what the server thinks that it is answering.
         """
-        self._leave()
+        self._leave(False)
         if self.connected:
             self.transport.abortConnection()  # type: ignore[union-attr]
 
-    def _leave(self) -> None:
+    def _leave(self, by_server: bool) -> None:
         owner, self.owner = self.owner, None
         if owner is not None:
-            owner.connection_gone(self)
+            owner.connection_gone(self, by_server)
 
     def _resume(self) -> None:
         self._paused = False

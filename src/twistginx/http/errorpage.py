@@ -66,6 +66,7 @@ def reply_for(error: ProxyError, request: Request) -> Reply:
             (b"Content-Type", content_type),
             (b"Cache-Control", b"no-store"),
             (b"Proxy-Status", b"twistginx; error=" + reason.word.encode()),
+            *error.fields,
         ]
     )
     if reason.word == "method_not_allowed" and request.route is None:

@@ -27,11 +27,15 @@ def field_name(name: str, key: str) -> bytes:
     encoded = name.encode("utf-8", "surrogateescape")
     if not is_token(encoded):
         raise ConfigError(
-            f"{name!r} is not the name of a header", key=key, expected="letters, digits and hyphens, such as X-Frame-Options"
+            f"{name!r} is not the name of a header",
+            key=key,
+            expected="letters, digits and hyphens, such as X-Frame-Options",
         )
     if encoded.lower() in OURS:
         raise ConfigError(
-            f"{name} belongs to the connection, which the server keeps in order itself", key=key, expected="another header"
+            f"{name} belongs to the connection, which the server keeps in order itself",
+            key=key,
+            expected="another header",
         )
     return encoded
 
@@ -59,7 +63,7 @@ class ConfiguredFields:
                 value = template.constant.encode("utf-8", "surrogateescape")
                 if value != safe_value(value):
                     raise ConfigError(
-                        f"the value of {name} has a line end or another control character in it, or white space around it",
+                        f"the value of {name} has a control character in it, or white space around it",
                         key=key,
                         expected="one line of text",
                     )

@@ -5,6 +5,8 @@ Values are as they were sent.  They are made safe where they are put: ``safe_val
 ``safe_location`` for a Location.
 """
 
+# ruff: noqa: ARG001, ARG005  # all getters have one signature
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -117,7 +119,7 @@ def _times_now() -> tuple[int, bytes, bytes]:
     if _times[0] != second:
         now = datetime.fromtimestamp(second).astimezone()
         # strftime would write the month in the language of the locale.
-        month = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()[now.month - 1]
+        month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][now.month - 1]
         local = f"{now:%d}/{month}/{now:%Y:%H:%M:%S %z}"
         _times = (second, local.encode(), now.isoformat().encode())
     return _times
@@ -126,7 +128,7 @@ def _times_now() -> tuple[int, bytes, bytes]:
 def _header(lower: bytes) -> Getter:
     def get(request: Any, outcome: Any = None) -> bytes:
         # Cookie lines are joined by another separator than lists are (RFC 6265 section 5.4, RFC 9113 section 8.2.3).
-        values = request.head.fields.every(lower)
+        values: list[bytes] = request.head.fields.every(lower)
         return values[0] if len(values) == 1 else (b"; " if lower == b"cookie" else b", ").join(values)
 
     return get
@@ -134,7 +136,8 @@ def _header(lower: bytes) -> Getter:
 
 def _cookie(wanted: bytes) -> Getter:
     def get(request: Any, outcome: Any = None) -> bytes:
-        for line in request.head.fields.every(b"cookie"):
+        lines: list[bytes] = request.head.fields.every(b"cookie")
+        for line in lines:
             for pair in line.split(b";"):
                 name, equals, value = pair.partition(b"=")
                 if equals and name.strip(b" \t") == wanted:

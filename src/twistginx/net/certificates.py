@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -108,7 +109,7 @@ class Certificate:
         if not self.names:
             found.append(f"{self.path}: the certificate names no host in its subjectAltName, so no client accepts it")
         links = [self.leaf, *self.chain]
-        for place, (issued, issuer) in enumerate(zip(links, links[1:], strict=False), 1):
+        for place, (issued, issuer) in enumerate(pairwise(links), 1):
             if not _issued_by(issued, issuer):
                 found.append(f"{self.path}: certificate {place + 1} of the chain did not issue certificate {place}")
         return tuple(found)
@@ -119,8 +120,8 @@ def load_certificate(cert: Path, key: Path | None = None) -> Certificate:
     Read a certificate with its chain, and its key.
 
     :param key: None where ``cert`` holds the key as well.
-    :raise ConfigError: with the key ``cert`` or ``key``, when a file cannot be read, is something else, or the two do not
-        belong together.
+    :raise ConfigError: with the key ``cert`` or ``key``, when a file cannot be read, is something else, or the two do
+        not belong together.
     """
     pem = _read(cert, "cert")
     certificates = _parse_certificates(pem, cert, "cert")
@@ -129,7 +130,7 @@ def load_certificate(cert: Path, key: Path | None = None) -> Certificate:
     ours = _public_bytes(private_key.public_key())
     matching = [place for place, each in enumerate(certificates) if _public_bytes(each.public_key()) == ours]
     if not matching:
-        raise ConfigError(f"{key or cert} is not the key of {cert}", "key", "the key that the certificate was made with")
+        raise ConfigError(f"{key or cert} is not the key of {cert}", "key", "the key it was made with")
     if matching[0]:
         raise ConfigError(
             f"{key or cert} is the key of certificate {matching[0] + 1} in {cert}",
@@ -170,7 +171,7 @@ def _read(path: Path, key: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise ConfigError(f"cannot read {path}: {error.strerror or error}", key, "a PEM file that can be read") from error
+        raise ConfigError(f"cannot read {path}: {error.strerror or error}", key, "a PEM file") from error
 
 
 def _parse_certificates(pem: bytes, path: Path, key: str) -> list[x509.Certificate]:
@@ -195,7 +196,7 @@ def _parse_key(pem: bytes, path: Path, key: str) -> PrivateKeyTypes:
     try:
         return load_pem_private_key(pem, password=None)
     except TypeError as error:
-        raise ConfigError(f"{path} is protected by a password", key, "a key without one; openssl pkey removes it") from error
+        raise ConfigError(f"{path} has a password", key, "a key without one; openssl pkey removes it") from error
     except (ValueError, UnsupportedAlgorithm) as error:
         if pem.startswith(_DER_SEQUENCE):
             raise ConfigError(f"{path} is in DER form", key, f"{_PEM}; openssl pkey converts it") from error

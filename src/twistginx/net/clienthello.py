@@ -21,6 +21,7 @@ LIMIT: Final = 64 * 1024
 
 _HANDSHAKE: Final = 22
 _CLIENT_HELLO: Final = 1
+_MAJOR_VERSION: Final = 3
 _RECORD_HEADER: Final = 5
 _MESSAGE_HEADER: Final = 4
 _RECORD_LIMIT: Final = 2**14
@@ -28,6 +29,7 @@ _HOST_NAME: Final = 0
 _SERVER_NAME: Final = 0
 _ALPN: Final = 16
 _SUPPORTED_VERSIONS: Final = 43
+_GREASE: Final = 0x0A0A
 _READ_HERE: Final = frozenset((_SERVER_NAME, _ALPN, _SUPPORTED_VERSIONS))
 
 
@@ -87,7 +89,7 @@ class ClientHelloReader:
             at = self._record
             if len(received) > at and received[at] != _HANDSHAKE:
                 raise NotClientHello("the first byte is not that of a TLS handshake", is_tls=at > 0)
-            if len(received) > at + 1 and received[at + 1] != 3:  # section 5.1: legacy_record_version
+            if len(received) > at + 1 and received[at + 1] != _MAJOR_VERSION:  # section 5.1: legacy_record_version
                 raise NotClientHello("not a version of TLS", is_tls=at > 0)
             if len(received) < at + _RECORD_HEADER:
                 break
@@ -172,7 +174,7 @@ def _versions(content: _Cursor) -> tuple[int, ...]:
     found = []
     while versions.left:
         version = versions.number(2)
-        if version & 0x0F0F != 0x0A0A:
+        if version & 0x0F0F != _GREASE:
             found.append(version)
     return tuple(found)
 

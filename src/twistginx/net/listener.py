@@ -48,7 +48,7 @@ class Listener(Factory):
     :ivar endpoint: the server endpoint string.
     :ivar frontend: what serves its connections (``build_protocol(listener, address)``), swapped at commit.  None before
         the first commit: connections that come so early are closed.
-    :ivar tls: the certificate table of ``net.tls`` that stands between, swapped at commit; None for plain text.
+    :ivar tls: the ``net.tls.TLSServer`` that stands between, swapped at commit; None for plain text.
     :ivar connections: the protocols that are open.  They add and remove themselves.
     :ivar accepted: how many connections came, ever.
     """
@@ -121,7 +121,7 @@ class Listener(Factory):
             return None
         self.accepted += 1
         protocol: IProtocol = frontend.build_protocol(self, addr)
-        return protocol if self.tls is None else self.tls.wrap(protocol)
+        return protocol if self.tls is None else self.tls.wrap(protocol, self.connections)
 
     def _listen(self) -> Deferred[IListeningPort]:
         listening: Deferred[IListeningPort] = serverFromString(

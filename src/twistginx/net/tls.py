@@ -1,15 +1,16 @@
 """
 The two sides of TLS: a listener's, which reads the ClientHello first, and a client's, which verifies whom it talks to.
 
-A caller uses ``server``, ``client_factory`` or ``ClientEndpoint``; the contexts are of ``net.tlscontext``.
+A caller uses ``TLSServer``, ``client_factory`` or ``ClientEndpoint``; the contexts are of ``net.tlscontext``.
 """
 
 from __future__ import annotations
 
 import ssl
 from collections.abc import MutableSet
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from attrs import frozen
 from cryptography.x509 import load_der_x509_certificate
 from service_identity.hazmat import DNS_ID, IPAddress_ID
 from twisted.internet.defer import Deferred
@@ -23,7 +24,7 @@ from twistginx.net.certificates import service_id, verify_identity
 from twistginx.net.clienthello import ClientHello, ClientHelloReader, NotClientHello
 from twistginx.net.timers import Ticker
 from twistginx.net.tlscontext import TLSTable, verifies
-from twistginx.net.tlslayer import HANDSHAKE_TIMEOUT, TLSLayer
+from twistginx.net.tlslayer import HANDSHAKE_TIMEOUT, TLSLayer, reason_of
 
 _DECODE_ERROR: Final = 50
 _UNRECOGNIZED_NAME: Final = 112
@@ -31,21 +32,27 @@ _UNRECOGNIZED_NAME: Final = 112
 log = Logger()
 
 
-def server(
-    protocol: IProtocol,
-    table: TLSTable,
-    ticker: Ticker,
-    timeout: float = HANDSHAKE_TIMEOUT,
-    connections: MutableSet[Any] | None = None,
-) -> ServerTLS:
+@frozen
+class TLSServer:
     """
-    The server's side of TLS, as a protocol for an accepted connection.
+    The server's side of TLS, for a listener.  Immutable: a reload makes another.
 
-    :param protocol: what speaks over it; connected when the handshake is complete.
-    :param timeout: seconds until then.
-    :param connections: the listener's, which the layer is in while it handshakes; ``protocol`` sees to the time after.
+    :ivar timeout: seconds that a handshake may take.
     """
-    return ServerTLS(protocol, table, ticker, timeout, connections)
+
+    table: TLSTable
+    ticker: Ticker
+    timeout: float = HANDSHAKE_TIMEOUT
+
+    def wrap(self, protocol: IProtocol, connections: MutableSet[Any] | None = None) -> ServerTLS:
+        """
+        TLS for an accepted connection.
+
+        :param protocol: what speaks over it; connected when the handshake is complete.
+        :param connections: the listener's, which the layer is in while it handshakes; what comes after is
+            ``protocol``'s to see to.
+        """
+        return ServerTLS(protocol, self.table, self.ticker, self.timeout, connections)
 
 
 def client_factory(
@@ -133,7 +140,8 @@ class ServerTLS(TLSLayer):
         self.hello = hello
         context = self._table.context_for(hello.server_name)
         if context is None:
-            what = "a client that names no host" if hello.server_name is None else repr(hello.server_name.decode("latin-1"))
+            name = hello.server_name
+            what = "a client that names no host" if name is None else repr(name.decode("latin-1"))
             self.refuse(LookupError(f"no certificate for {what}"), _alert(_UNRECOGNIZED_NAME))
             return
         self.context = context
@@ -147,14 +155,14 @@ class ServerTLS(TLSLayer):
         if self._connections is not None:
             self._connections.discard(self)
 
-    def refused(self, error: BaseException | str) -> None:
+    def refused(self, error: BaseException) -> None:
         """
         Log it: as news where somebody spoke TLS, which is worth looking into.
         """
         if self._connections is not None:
             self._connections.discard(self)
         said = log.info if isinstance(error, ssl.SSLError | LookupError) else log.debug
-        said("no TLS with {peer}: {error}", peer=self.transport.getPeer(), error=error)
+        said("no TLS with {peer}: {error}", peer=self.transport.getPeer(), error=reason_of(error))
 
 
 class ClientTLS(TLSLayer):
@@ -162,25 +170,18 @@ class ClientTLS(TLSLayer):
     Handshakes, and verifies the certificate of the server.
 
     :ivar ready: fires with the protocol above when that is connected, or fails with a ``ProxyError``:
-        ``tls_certificate_error``, ``tls_protocol_error`` or ``connection_timeout``.  Cancelling it closes the connection.
+        ``tls_certificate_error``, ``tls_protocol_error`` or ``connection_timeout``.  To cancel it aborts the connection.
     """
 
     __slots__ = ("_context", "_identity", "_server_name", "ready")
 
-    def __init__(
-        self,
-        protocol: IProtocol,
-        context: ssl.SSLContext,
-        server_name: str | None,
-        identity: DNS_ID | IPAddress_ID | None,
-        ticker: Ticker,
-        timeout: float,
-    ) -> None:
-        super().__init__(protocol, ticker, timeout)
-        self._context = context
-        self._server_name = server_name
-        self._identity = identity
-        self.ready: Deferred[IProtocol] = Deferred(lambda _: self.abortConnection())
+    def __init__(self, protocol: IProtocol, factory: ClientTLSFactory) -> None:
+        super().__init__(protocol, factory.ticker, factory.timeout)
+        self.factory = factory
+        self._context = factory.context
+        self._server_name = factory.server_name
+        self._identity = factory.identity
+        self.ready: Deferred[IProtocol] = Deferred(lambda _: self._abort())
 
     def connectionMade(self) -> None:
         """
@@ -195,8 +196,11 @@ class ClientTLS(TLSLayer):
         """
         if self._identity is None:
             return
-        der = self._tls.getpeercert(binary_form=True)  # type: ignore[union-attr]
-        problem = verify_identity(load_der_x509_certificate(der), self._identity) if der else "there is no certificate"
+        der = self._tls.getpeercert(binary_form=True)
+        try:
+            problem = verify_identity(load_der_x509_certificate(der or b""), self._identity)
+        except ValueError as error:
+            problem = str(error)
         if problem:
             self.refuse(ProxyError("tls_certificate_error", problem))
 
@@ -206,7 +210,7 @@ class ClientTLS(TLSLayer):
         """
         self.ready.callback(self.protocol)
 
-    def refused(self, error: BaseException | str) -> None:
+    def refused(self, error: BaseException) -> None:
         """
         Tell who waits, in the words of the table of failures.
         """
@@ -217,13 +221,15 @@ class ClientTLS(TLSLayer):
         elif isinstance(error, TimeoutError):
             error = ProxyError("connection_timeout", f"TLS: {error}")
         elif not isinstance(error, ProxyError):
-            error = ProxyError("tls_protocol_error", str(error))
+            error = ProxyError("tls_protocol_error", reason_of(error))
         self.ready.errback(error)
 
 
 class ClientTLSFactory(ClientFactory):
     """
     Builds a :class:`ClientTLS` around each protocol of another factory.
+
+    :ivar identity: whom the certificate must be for; None where that is not asked.
     """
 
     noisy = False
@@ -237,11 +243,11 @@ class ClientTLSFactory(ClientFactory):
         timeout: float,
     ) -> None:
         self._factory = factory
-        self._context = context
-        self._identity = _identity(context, server_name)
-        self._server_name = server_name.removesuffix(".") if server_name is not None else None
-        self._ticker = ticker
-        self._timeout = timeout
+        self.context = context
+        self.identity = _identity(context, server_name)
+        self.server_name = server_name.removesuffix(".") if server_name is not None else None
+        self.ticker = ticker
+        self.timeout = timeout
 
     def doStart(self) -> None:
         """
@@ -255,27 +261,26 @@ class ClientTLSFactory(ClientFactory):
         """
         self._factory.doStop()
 
-    def buildProtocol(self, addr: IAddress | None) -> ClientTLS | None:
+    def buildProtocol(self, addr: IAddress | None) -> ClientTLS | None:  # type: ignore[override]  # any IProtocol will do
         """
         None when the other factory wants no connection.
         """
-        protocol = self._factory.buildProtocol(addr)
+        protocol = self._factory.buildProtocol(cast(IAddress, addr))
         if protocol is None:
             return None
-        layer = ClientTLS(protocol, self._context, self._server_name, self._identity, self._ticker, self._timeout)
-        layer.factory = self
-        return layer
+        return ClientTLS(protocol, self)
 
 
 def _identity(context: ssl.SSLContext, server_name: str | None) -> DNS_ID | IPAddress_ID | None:
     """
     Whom the certificate must speak for; None where nobody asks.
     """
+    identity = None if server_name is None else service_id(server_name)
     if not verifies(context):
         return None
-    if server_name is None:
+    if identity is None:
         raise ValueError("a certificate cannot be verified without the name that it should be for")
-    return service_id(server_name)
+    return identity
 
 
 @implementer(IStreamClientEndpoint)
@@ -304,5 +309,4 @@ class ClientEndpoint:
         :return: a Deferred that may be cancelled; a failure of TLS is a ``ProxyError``, others are the endpoint's.
         """
         wrapped = client_factory(factory, self._context, self._server_name, self._ticker, self._timeout)
-        connecting: Deferred[ClientTLS] = self._endpoint.connect(wrapped)
-        return connecting.addCallback(lambda layer: layer.ready)
+        return self._endpoint.connect(wrapped).addCallback(lambda layer: cast(ClientTLS, layer).ready)

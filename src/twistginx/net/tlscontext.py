@@ -96,7 +96,7 @@ def verifies(context: ssl.SSLContext) -> bool:
 
 def _restrict(context: ssl.SSLContext, min_version: str) -> None:
     if min_version not in VERSIONS:
-        raise ConfigError(f"{min_version!r} is not a version of TLS that is spoken here", "min_version", '"1.2" or "1.3"')
+        raise ConfigError(f"TLS {min_version!r} is not spoken here", "min_version", '"1.2" or "1.3"')
     context.minimum_version = VERSIONS[min_version]
     context.set_ciphers(_CIPHERS)
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
@@ -108,14 +108,14 @@ def _load(context: ssl.SSLContext, certificate: Certificate, key: str = "cert") 
             context.load_cert_chain(chain, private)
     except ssl.SSLError as error:
         reason = (error.reason or str(error)).replace("_", " ").lower()
-        raise ConfigError(f"{certificate.path} cannot be used: {reason}", key, "a certificate that OpenSSL takes") from error
+        raise ConfigError(f"{certificate.path} cannot be used: {reason}", key, "one that OpenSSL takes") from error
 
 
 def _trust(context: ssl.SSLContext, pem: str, key: str) -> None:
     try:
         context.load_verify_locations(cadata=pem)
     except ssl.SSLError as error:
-        raise ConfigError(f"not certificates: {error.reason}", key, "the certificates of authorities, in PEM") from error
+        raise ConfigError(f"not certificates: {error.reason}", key, "certificates in PEM") from error
 
 
 @contextmanager

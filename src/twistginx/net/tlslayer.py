@@ -14,11 +14,12 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any, Final
 
 from cryptography.x509 import load_der_x509_certificate
 from OpenSSL.crypto import X509
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IConsumer,
     IHalfCloseableProtocol,
@@ -28,12 +29,13 @@ from twisted.internet.interfaces import (
     IProtocol,
     IPushProducer,
     ISystemHandle,
-    ITCPTransport,
+    ITransport,
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twistginx.net.layer import Layer
 from twistginx.net.timers import NEVER, Ticker
 
 #: Seconds that a handshake may take.
@@ -54,20 +56,33 @@ _CUT_OFF: Final = "the peer closed the connection without close_notify"
 log = Logger()
 
 
+def reason_of(error: BaseException) -> str:
+    """
+    What an exception of the ssl module says, in words.
+    """
+    reason = getattr(error, "reason", None)
+    return reason.replace("_", " ").lower() if isinstance(reason, str) else str(error)
+
+
+def _lost(why: str) -> Failure:
+    return Failure(ConnectionLost(why))  # type: ignore[no-untyped-call]
+
+
 @implementer(
     INegotiated, IConsumer, IPushProducer, ISystemHandle, ILoggingContext, IProtocol, IHalfCloseableProtocol
 )
-class TLSLayer:
+class TLSLayer(Layer):
     """
     What both sides of a connection have in common; a subclass begins the handshake and says what becomes of it.
 
-    :ivar transport: below.
-    :ivar protocol: above; it may be exchanged at any time (``net.handover``).
+    :ivar state: ``HANDSHAKE``, ``OPEN`` or ``ENDED``.
     :ivar negotiatedProtocol: what ALPN has agreed on, or None.
+    :ivar connected: there is a transport below.
+    :ivar disconnecting: the end has been asked for, or has come.
+    :ivar disconnected: the transport below is gone.
     """
 
     __slots__ = (
-        "__weakref__",
         "_corked",
         "_incoming",
         "_outgoing",
@@ -84,17 +99,12 @@ class TLSLayer:
         "deadline",
         "disconnected",
         "disconnecting",
-        "factory",
         "negotiatedProtocol",
-        "protocol",
         "state",
-        "transport",
     )
 
     def __init__(self, protocol: IProtocol, ticker: Ticker, timeout: float) -> None:
-        self.protocol = protocol
-        self.transport: Any = None
-        self.factory: object = None
+        super().__init__(protocol)
         self.connected = self.disconnecting = self.disconnected = False
         self.negotiatedProtocol: bytes | None = None
         self.deadline = NEVER
@@ -108,7 +118,7 @@ class TLSLayer:
         self._write_ended = False  # did we?
         self._producer: IProducer | None = None
         self._reason: Failure | None = None  # why the connection ends, where we know better than what is below
-        self._tls: ssl.SSLObject | None = None
+        self._tls: Any = None  # an ssl.SSLObject, once the handshake has begun
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
 
@@ -137,7 +147,7 @@ class TLSLayer:
         The protocol above is connected, and nothing has been handed to it yet.
         """
 
-    def refused(self, error: BaseException | str) -> None:
+    def refused(self, error: BaseException) -> None:
         """
         There is no connection, and will be none.
         """
@@ -155,7 +165,7 @@ class TLSLayer:
         Go on with what has arrived.
         """
         try:
-            self._tls.do_handshake()  # type: ignore[union-attr]
+            self._tls.do_handshake()
         except ssl.SSLWantReadError:
             self._flush()
             return
@@ -170,7 +180,7 @@ class TLSLayer:
         self._unwatch()
         self.state = OPEN
         self._was_open = self._writable = True
-        alpn = self._tls.selected_alpn_protocol()  # type: ignore[union-attr]
+        alpn = self._tls.selected_alpn_protocol()
         self.negotiatedProtocol = None if alpn is None else alpn.encode("ascii")
         # Corked, so that the end of the handshake and the first words of the protocol above are one write.
         self._corked = True
@@ -184,7 +194,7 @@ class TLSLayer:
         else:
             self._flush()
 
-    def refuse(self, error: BaseException | str, alert: bytes = b"") -> None:
+    def refuse(self, error: BaseException, alert: bytes = b"") -> None:
         """
         End a handshake that cannot succeed.
 
@@ -205,9 +215,7 @@ class TLSLayer:
         The handshake took too long.
         """
         if self.state == HANDSHAKE:
-            self.state = ENDED
-            self._unwatch()
-            self.transport.abortConnection()
+            self._abort()
             self.refused(TimeoutError(f"the handshake took longer than {self._timeout:g} s"))
 
     def _unwatch(self) -> None:
@@ -216,7 +224,7 @@ class TLSLayer:
 
     # The protocol of what is below.
 
-    def makeConnection(self, transport: ITCPTransport) -> None:
+    def makeConnection(self, transport: ITransport) -> None:
         """
         :param transport: any stream transport of Twisted's interfaces.
         """
@@ -243,7 +251,7 @@ class TLSLayer:
         pieces = []
         ended = False
         broken = None
-        read, incoming = self._tls.read, self._incoming  # type: ignore[union-attr]
+        read, incoming = self._tls.read, self._incoming
         try:
             while True:
                 piece = read(_RECORD)
@@ -268,8 +276,8 @@ class TLSLayer:
         if self.state != OPEN:
             return
         if broken is not None:
-            self._break(str(broken))
-        elif ended:
+            self._break(reason_of(broken))
+        elif ended and not self._read_ended:
             self._end_reading()
         self._flush()  # what was written, and what TLS itself had to say
 
@@ -307,12 +315,12 @@ class TLSLayer:
         self._unwatch()
         state, self.state = self.state, ENDED
         if state == HANDSHAKE:
-            self.refused(reason.value)
+            self.refused(reason.value or ConnectionLost())
         elif self._was_open:
             if self._reason is not None:
                 reason = self._reason
-            elif reason.check(ConnectionDone) and not (self._read_ended or self.disconnecting):
-                reason = Failure(ConnectionLost(_CUT_OFF))
+            elif isinstance(reason.value, ConnectionDone) and not (self._read_ended or self.disconnecting):
+                reason = _lost(_CUT_OFF)
             self.protocol.connectionLost(reason)
 
     # The transport of what is above.
@@ -325,14 +333,14 @@ class TLSLayer:
             return
         try:
             if len(data) <= _CHUNK:
-                self._tls.write(data)  # type: ignore[union-attr]
+                self._tls.write(data)
             else:
                 view = memoryview(data)
                 for start in range(0, len(data), _CHUNK):
-                    self._tls.write(view[start : start + _CHUNK])  # type: ignore[union-attr]
+                    self._tls.write(view[start : start + _CHUNK])
                     self._flush()
         except OSError as error:
-            self._break(str(error))
+            self._break(reason_of(error))
             return
         if not self._corked or self._outgoing.pending >= _CHUNK:
             self.transport.write(self._outgoing.read())
@@ -372,7 +380,7 @@ class TLSLayer:
         """
         if not self._writable:
             return
-        if self._tls.version() != "TLSv1.3":  # type: ignore[union-attr]
+        if self._tls.version() != "TLSv1.3":
             self.unregisterProducer()
             self.loseConnection()
             return
@@ -385,23 +393,23 @@ class TLSLayer:
         """
         Close now, without a word.
         """
-        if self.disconnected:
-            return
-        state, self.state = self.state, ENDED
+        state = self.state
+        self._abort()
+        if state == HANDSHAKE:
+            self.refused(ConnectionAborted("aborted during the handshake"))
+
+    def _abort(self) -> None:
+        self.state = ENDED
         self.disconnecting = True
         self._writable = False
         self._unwatch()
         self.transport.abortConnection()
-        if state == HANDSHAKE:
-            self.refused(ConnectionDone("aborted during the handshake"))
 
     def _say_close_notify(self) -> None:
         if not self._write_ended:
             self._write_ended = True
-            try:
-                self._tls.unwrap()  # type: ignore[union-attr]
-            except OSError:
-                pass  # the peer has not said it, and need not
+            with suppress(OSError):  # the peer has not said it, and need not
+                self._tls.unwrap()
         self._flush()
 
     def _end(self) -> None:
@@ -414,7 +422,7 @@ class TLSLayer:
         TLS cannot go on.  OpenSSL has written the alert, where there is one to send.
         """
         log.debug("TLS connection with {peer} broke: {why}", peer=self.transport.getPeer(), why=why)
-        self._reason = Failure(ConnectionLost(why))
+        self._reason = _lost(why)
         self._finish()
         self._flush()
         self.transport.loseConnection()
@@ -475,7 +483,8 @@ class TLSLayer:
         """
         What knows about version, cipher and session; None before the handshake has begun.
         """
-        return self._tls
+        handle: ssl.SSLObject | None = self._tls
+        return handle
 
     def getPeerCertificate(self) -> X509 | None:
         """
@@ -483,46 +492,3 @@ class TLSLayer:
         """
         der = self._tls.getpeercert(binary_form=True) if self._tls is not None else None
         return None if der is None else X509.from_cryptography(load_der_x509_certificate(der))
-
-    def getPeer(self) -> Any:
-        """
-        The address of the peer.
-        """
-        return self.transport.getPeer()
-
-    def getHost(self) -> Any:
-        """
-        Our own address.
-        """
-        return self.transport.getHost()
-
-    def getTcpNoDelay(self) -> bool:
-        """
-        As below.
-        """
-        return self.transport.getTcpNoDelay()  # type: ignore[no-any-return]
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """
-        As below.
-        """
-        self.transport.setTcpNoDelay(enabled)
-
-    def getTcpKeepAlive(self) -> bool:
-        """
-        As below.
-        """
-        return self.transport.getTcpKeepAlive()  # type: ignore[no-any-return]
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """
-        As below.
-        """
-        self.transport.setTcpKeepAlive(enabled)
-
-    def logPrefix(self) -> str:
-        """
-        As the protocol above, with TLS said.
-        """
-        above = self.protocol
-        return f"{above.logPrefix() if ILoggingContext.providedBy(above) else type(above).__name__} (TLS)"

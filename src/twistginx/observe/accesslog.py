@@ -9,19 +9,19 @@ from binascii import Error as Base64Error
 from collections.abc import Callable
 from json.encoder import encode_basestring as quote
 from time import gmtime, localtime, strftime, time
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from twistginx.config.template import LogTemplate
+from twistginx.http.message import Record
+from twistginx.http.variables import compile_template
 from twistginx.observe.counters import Counters
 from twistginx.observe.sink import Sink
 
-if TYPE_CHECKING:
-    from twistginx.http.message import Record
-
 #: Makes the line of a request, without its end.
-Format = Callable[[Any, "Record"], bytes]
+Format = Callable[[Any, Record], bytes]
 
 #: Bytes that are gathered before they are written.
 BATCH: Final = 64 * 1024
@@ -39,7 +39,7 @@ _ESCAPED: Final = [bytes((code,)) if code in _SAFE else b"\\x%02X" % code for co
 #: Request fields that the JSON format tells, and what it calls them.
 _JSON_FIELDS: Final = ((b"user-agent", "user_agent.original"), (b"referer", "http.request.header.referer"))
 
-_MONTHS: Final = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+_MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 def escape(value: bytes) -> bytes:
@@ -109,10 +109,10 @@ def combined(wall: Callable[[], float] = time) -> Format:
 
 
 def json(wall: Callable[[], float] = time) -> Format:
-    """
+    r"""
     One flat JSON object, with the names of OpenTelemetry where it has one; what is not there is left out.
 
-    Bytes that are no UTF-8 are written as ``\\xHH``.
+    Bytes that are no UTF-8 are written as ``\xHH``.
     """
     second = -1
     stamp = ""
@@ -149,6 +149,34 @@ def json(wall: Callable[[], float] = time) -> Format:
     return line
 
 
+def own(template: LogTemplate) -> Format:
+    """
+    A format of the user's.  Values are escaped as in :func:`combined`; what is missing is ``-``.
+    """
+    parts = []
+    for part in template.parts:
+        get = compile_template(LogTemplate(template.text, (part,)), missing=b"-")
+        parts.append(get if isinstance(part, str) else _escaping(get))
+
+    def line(request: Any, record: Record) -> bytes:
+        return b"".join([get(request, record) for get in parts])
+
+    return line
+
+
+def format_of(form: str | LogTemplate) -> Format:
+    """
+    What ``[log].access.format`` says: ``combined``, ``json`` or a template.
+    """
+    if isinstance(form, LogTemplate):
+        return own(form)
+    return {"combined": combined, "json": json}[form]()
+
+
+def _escaping(get: Callable[..., bytes]) -> Format:
+    return lambda request, record: escape(get(request, record))
+
+
 def _quoted(value: bytes) -> str:
     """
     A JSON string.
@@ -179,7 +207,7 @@ class AccessLog:
     def __init__(self, clock: IReactorTime, path: str, line: Format, counters: Counters) -> None:
         """
         :param path: an absolute path, or ``stdout``.
-        :param line: makes a line: :func:`combined`, :func:`json`, or a compiled template.
+        :param line: makes a line: :func:`format_of` what was configured.
         """
         self._clock = clock
         self._sink = Sink(path)

@@ -4,6 +4,8 @@ The error log: one line for each event of ``twisted.logger`` that is important e
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
 from time import gmtime, strftime
 from typing import Final
 
@@ -86,10 +88,8 @@ class ErrorLog:
             time = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(event.get("log_time")))
             place = event.get("log_namespace") or event.get("log_system") or "-"
             line = f"{time} [{name}] {place}: {text}".translate(_CONTROL).rstrip("\n").replace("\n", "\n    ")
-            try:
+            with suppress(OSError):
                 self._sink.write(line.encode("utf-8", "backslashreplace") + b"\n")
-            except OSError:
-                pass
 
 
 @implementer(ILogObserver)
@@ -112,7 +112,7 @@ class TwistdLog:
         :raise OSError: when it cannot be opened; the old one is kept.
         """
         # LogFile closes the old file first, and is broken for good when there is no new one.
-        with open(self.path, "ab"):
+        with Path(self.path).open("ab"):
             self._file.reopen()
 
     def __call__(self, event: LogEvent) -> None:

@@ -5,6 +5,7 @@ Where log lines go: a file, standard output or standard error.
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Final
 
 #: The names that are not paths.
@@ -69,6 +70,6 @@ class Sink:
             self._descriptor = None
 
     def _opened(self) -> int:
-        os.makedirs(os.path.dirname(self.path) or ".", exist_ok=True)
+        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         # O_NONBLOCK means nothing to a file; a FIFO without a reader is an error with it, and a hang without.
         return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)

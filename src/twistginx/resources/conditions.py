@@ -33,13 +33,17 @@ _TIME = rb"(?P<hour>[01]\d|2[0-3]):(?P<minute>[0-5]\d):(?P<second>[0-5]\d|60)"
 _MONTH = rb"(?P<month>" + b"|".join(_MONTHS) + rb")"
 # RFC 9110 section 5.6.7: the preferred format, and the two obsolete ones that a recipient must accept.
 _DATES = (
-    re.compile(rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (?P<day>\d\d) " + _MONTH + rb" (?P<year>\d{4}) " + _TIME + rb" GMT\Z"),
     re.compile(
-        rb"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (?P<day>\d\d)-" + _MONTH + rb"-(?P<year>\d\d) " + _TIME + rb" GMT\Z"
+        rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (?P<day>\d\d) " + _MONTH + rb" (?P<year>\d{4}) " + _TIME + rb" GMT\Z"
     ),
     re.compile(
-        rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) " + _MONTH + rb" (?P<day>[ \d]\d) " + _TIME + rb" (?P<year>\d{4})\Z"
+        rb"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (?P<day>\d\d)-"
+        + _MONTH
+        + rb"-(?P<year>\d\d) "
+        + _TIME
+        + rb" GMT\Z"
     ),
+    re.compile(rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) " + _MONTH + rb" (?P<day>[ \d]\d) " + _TIME + rb" (?P<year>\d{4})\Z"),
 )
 
 
@@ -57,7 +61,7 @@ def parse_date(value: bytes, now: float) -> int | None:
     else:
         return None
     year = int(found["year"])
-    if len(found["year"]) == 2:  # noqa: PLR2004  # digits
+    if len(found["year"]) == 2:  # digits
         this = 1970 + int(now / 31556952)
         year += this - this % 100
         if year > this + 50:
@@ -75,7 +79,7 @@ def parse_tags(value: bytes) -> list[bytes] | None:
     """
     The entity tags of a list (RFC 9110 section 8.8.3), with their quotes and ``W/``; None when it is malformed.
     """
-    tags = []
+    tags: list[bytes] = []
     position = 0
     while True:
         found = _TAG.match(value, position)

@@ -6,18 +6,15 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from secrets import token_hex
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.interfaces import IReactorTime
 
 from twistginx.errors import ProxyError
 from twistginx.http.message import Fields, Reply
 from twistginx.resources.representation import KeptFile, OpenFile, Representation
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 #: Bytes of one read.
 _CHUNK = 65536
@@ -63,7 +60,8 @@ def _pieces(representation: Representation, ranges: Sequence[tuple[int, int]], b
     for start, length in ranges:
         where = content_range(start, length, representation.size)
         pieces.append(
-            b"%b--%b\r\nContent-Type: %b\r\nContent-Range: %b\r\n\r\n" % (line_end, boundary, representation.type, where)
+            b"%b--%b\r\nContent-Type: %b\r\nContent-Range: %b\r\n\r\n"
+            % (line_end, boundary, representation.type, where)
         )
         pieces.append((start, length))
         line_end = b"\r\n"
@@ -73,17 +71,17 @@ def _pieces(representation: Representation, ranges: Sequence[tuple[int, int]], b
 
 class FileParts:
     """
-    A body made of parts of an open file, and bytes between them.  It owns the descriptor.
+    A body made of parts of an open file, and bytes between them.
 
-    Memory: one chunk, and what the transport holds before it says pause.
+    The request's source and watcher.  It owns the descriptor, and closes it at the end, when the client leaves, or when
+    it is dropped because the body was not wanted after all.
     """
 
-    __slots__ = ("_descriptor", "_paused", "_pieces", "_reactor", "_request", "_sending", "_waiting")
+    __slots__ = ("_chunks", "_descriptor", "_reactor", "_request", "_sending", "_waiting")
 
     def __init__(self, descriptor: int, pieces: list[_Piece], reactor: IReactorTime) -> None:
-        self._descriptor: int | None = descriptor
-        self._pieces = self._chunks(pieces)
-        self._paused = False
+        self._chunks = _chunks(descriptor, pieces)
+        self._descriptor = descriptor
         self._reactor = reactor
         self._request: Any = None
         self._sending = False
@@ -91,67 +89,59 @@ class FileParts:
 
     def __call__(self, request: Any) -> None:
         """
-        The head is written: send.
+        The head is written: go on with the body.
         """
         self._request = request
-        request.watcher = self
-        request.source = self
-        self._send()
-
-    def pauseProducing(self) -> None:
-        """
-        The client does not read.
-        """
-        self._paused = True
+        request.watcher = request.source = self
+        self.resumeProducing()
 
     def resumeProducing(self) -> None:
         """
-        It does again.
+        Send while the client reads, for one turn.
         """
-        self._paused = False
-        self._send()
+        if self._sending:  # ``request.send`` may call us back before it returns
+            return
+        self._sending = True
+        left = _TURN
+        while left > 0 and self._sendable:
+            left -= self._send_chunk()
+        self._sending = False
+        if self._sendable and not self._waiting:
+            self._waiting = True
+            self._reactor.callLater(0, self._next_turn)
+
+    def pauseProducing(self) -> None:
+        """
+        Nothing to do: resumeProducing looks whether the client reads.
+        """
 
     def stopProducing(self) -> None:
         """
-        The connection is gone; ``client_gone`` says so too.
+        The client left; ``client_gone`` says so too.
         """
         self._close()
 
-    def client_gone(self, error: object) -> None:
+    def client_gone(self, error: ProxyError) -> None:
         """
         The client left.
         """
         self._close()
 
-    def close(self) -> None:
-        """
-        The body is not wanted after all.
-        """
-        self._close()
-
-    def _send(self) -> None:
-        if self._sending:  # ``request.send`` may pause and resume us before it returns
-            return
-        self._sending = True
-        left = _TURN
-        while self._request is not None and not self._paused and left > 0:
-            left -= self._send_one()
-        self._sending = False
-        if self._request is not None and not self._paused and not self._waiting:
-            self._waiting = True
-            self._reactor.callLater(0, self._next_turn)
+    @property
+    def _sendable(self) -> bool:
+        return self._request is not None and self._request.channel.writable
 
     def _next_turn(self) -> None:
         self._waiting = False
-        self._send()
+        self.resumeProducing()
 
-    def _send_one(self) -> int:
+    def _send_chunk(self) -> int:
         """
-        Send a chunk, or the end; returns how many bytes it was.
+        Send the next chunk, or the end; returns how many bytes it was.
         """
         request = self._request
         try:
-            chunk = next(self._pieces, None)
+            chunk = next(self._chunks, None)
         except OSError as error:
             self._close()
             request.fail(ProxyError("proxy_internal_error", f"reading a file: {error.strerror}"))
@@ -165,21 +155,27 @@ class FileParts:
 
     def _close(self) -> None:
         self._request = None
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
-    def _chunks(self, pieces: list[_Piece]) -> Iterator[bytes]:
-        for piece in pieces:
-            if isinstance(piece, bytes):
-                yield piece
-                continue
-            start, length = piece
-            while length:
-                assert self._descriptor is not None
-                data = os.pread(self._descriptor, min(length, _CHUNK), start)
-                if not data:
-                    raise OSError(errno.EIO, "the file has become shorter")
-                yield data
-                start += len(data)
-                length -= len(data)
+    def __del__(self) -> None:
+        self._close()
+
+
+def _chunks(descriptor: int, pieces: list[_Piece]) -> Iterator[bytes]:
+    """
+    The bytes of ``pieces``, read when they are asked for.
+    """
+    for piece in pieces:
+        if isinstance(piece, bytes):
+            yield piece
+            continue
+        start, length = piece
+        while length:
+            data = os.pread(descriptor, min(length, _CHUNK), start)
+            if not data:
+                raise OSError(errno.EIO, "it became shorter while it was sent")
+            yield data
+            start += len(data)
+            length -= len(data)

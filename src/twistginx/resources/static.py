@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 from time import time
-from typing import Any, ClassVar
+from typing import Any
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorTime
@@ -17,7 +17,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer, moduleProvides
 
 from twistginx.errors import ConfigError, ProxyError
-from twistginx.http.message import Fields, RequestHead, Reply
+from twistginx.http.message import Fields, Reply, RequestHead
 from twistginx.http.variables import safe_location
 from twistginx.interfaces import IContext, IResourceModule, IStreaming
 from twistginx.net.timers import Ticker
@@ -70,14 +70,14 @@ def make(config: Config, context: IContext) -> StaticResource:
     """
     The resource for a directory, which must exist.
     """
-    root = os.path.abspath(context.base / config.root)
-    if not os.path.isdir(root):
-        problem = "is not a directory" if os.path.exists(root) else "does not exist"
+    root = context.base / config.root
+    if not root.is_dir():
+        problem = "is not a directory" if root.exists() else "does not exist"
         raise ConfigError(f'"{config.root}" {problem}', key="root", expected="the path of a directory")
     for position, index in enumerate(config.index):
         if index in ("", ".", "..") or "/" in index or "\0" in index:
-            raise ConfigError(f"{index!r} is not the name of a file", key=f"index[{position}]", expected="a name")
-    resource = StaticResource(root)
+            raise ConfigError(f"{index!r} is not the name of a file", key=f"index.{position}", expected="a name")
+    resource = StaticResource(str(root))
     resource.serve(config, context.ticker, context.reactor)
     return resource
 
@@ -123,7 +123,7 @@ _TYPES = {
 @implementer(IStreaming)
 class StaticResource(static.File):
     """
-    A directory whose files answer for ``request.matched_path``.
+    A directory whose files answer for ``request.matched_path``, or what ``strip_prefix`` leaves of it.
 
     It finds files itself, because a tree of one ``File`` for each directory cannot promise that what it opens lies
     beneath the root.  What is inherited is for those who walk it themselves: ``getChild`` gives Twisted's own Files,
@@ -131,7 +131,7 @@ class StaticResource(static.File):
     """
 
     isLeaf = True
-    contentTypes: ClassVar[dict[str, str]] = {**static.File.contentTypes, **_TYPES}
+    contentTypes = {**static.File.contentTypes, **_TYPES}
 
     def __init__(
         self,
@@ -180,25 +180,28 @@ class StaticResource(static.File):
                     request.respond(kept.whole)
                     return NOT_DONE_YET
         try:
-            reply = self._answer(request.head, request.matched_path)
+            reply = self._answer(request)
         except ProxyError as error:
             request.fail(error)
         else:
             request.respond(reply)
         return NOT_DONE_YET
 
-    def _answer(self, head: RequestHead, path: bytes) -> Reply:
+    def _answer(self, request: Any) -> Reply:
         """
         What a request is answered.
 
         :raise ProxyError: when it is a failure.
         """
+        head = request.head
         if head.method not in (b"GET", b"HEAD"):
             raise ProxyError("method_not_allowed", fields=((b"Allow", b"GET, HEAD"),))
+        path = request.matched_path
         file: KeptFile | OpenFile | None = self._kept.get(path)
         directory = head.path.endswith(b"/")
         if file is None or self._ticker.now >= file.until or (file.index and not directory):  # type: ignore[union-attr]
-            names = names_in(path, self._hidden)
+            route = request.route
+            names = names_in(path[len(route.prefix) :] if route.strip else path, self._hidden)
             if names is None:
                 raise ProxyError("destination_not_found", "no file can have such a path")
             opened = self._served.open(names)
@@ -292,8 +295,8 @@ class StaticResource(static.File):
         """
         The Content-Type of a file of that name.
         """
-        extension = os.path.splitext(last)[1].lower()
-        known = self.contentTypes.get(os.fsdecode(extension), self.defaultType)
+        extension = "." + os.fsdecode(last.rpartition(b".")[2]).lower()
+        known: str = self.contentTypes.get(extension, self.defaultType)
         if known.startswith("text/"):
             known += "; charset=utf-8"
         return known.encode()

@@ -1,0 +1,348 @@
+"""
+Turns the tables of a configuration into frozen attrs classes, strictly, and finds everything that is wrong with them.
+
+``cattrs`` finds the hook for a type; the hooks are ours, because a person is to read what they say: nothing is
+coerced, unknown keys are refused, and every fault is gathered, with the keys that lead to it.
+
+A field may be a str, int, float, bool, ``pathlib.Path`` (resolved against the file that it is written in), ``Literal``,
+an enum, anything with a classmethod ``parse(text)`` that raises ValueError (``Duration``, ``Template``, ...),
+``NetworkSet``, ``tuple[T, ...]``, ``dict[str, T]``, another attrs class, ``Any`` (plain TOML values), and unions of
+these.  The metadata ``{"single": True}`` lets one value stand for a tuple of one; with ``{"composed": True}`` a field
+is not a key of the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from types import UnionType
+from typing import Any, Final, Literal, TypeVar, Union, get_args, get_origin
+
+import attrs
+from cattrs import Converter
+
+from twistginx.config.address import base_of
+from twistginx.config.faults import Fault, Faults, Rejected, did_you_mean, faults_of, shown, wrong
+from twistginx.config.networks import Network, NetworkSet
+from twistginx.config.source import plain
+from twistginx.config.text import Text, written
+from twistginx.config.units import Duration, Size
+
+T = TypeVar("T")
+_Hook = Callable[[Any, Any], Any]
+
+
+def structure(value: Any, type_: type[T]) -> T:
+    """
+    ``value`` (of a ``Source.tree``) as a ``type_``.
+
+    :raise Faults: when it cannot be.
+    """
+    try:
+        return _CONVERTER.structure(value, type_)
+    except Faults:
+        raise
+    except Exception as error:
+        raise Faults(faults_of(error)) from error
+
+
+def structure_table(value: dict[str, Any], cls: type[T], **composed: Any) -> T:
+    """
+    The table ``value`` as an attrs class some of whose fields are put together elsewhere.
+
+    :raise Faults: when it cannot be.
+    """
+    return _table(cls, value, composed)  # type: ignore[no-any-return]
+
+
+# Scalars.
+
+
+def _str(value: Any, type_: Any) -> Any:
+    if type_ is not str:
+        return _special(type_)(value, type_)
+    if not isinstance(value, str):
+        raise wrong(value, "a string")
+    return plain(value)
+
+
+def _bool(value: Any, _: Any) -> bool:
+    if not isinstance(value, bool):
+        raise wrong(value, "true or false")
+    return value
+
+
+def _int(value: Any, type_: Any) -> Any:
+    if type_ is not int:
+        return _special(type_)(value, type_)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise wrong(value, "an integer")
+    return value
+
+
+def _float(value: Any, type_: Any) -> Any:
+    if type_ is not float:
+        return _special(type_)(value, type_)
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise wrong(value, "a number")
+    return float(value)
+
+
+def _path(value: Any, _: Any) -> Path:
+    if not isinstance(value, str):
+        raise wrong(value, "a path")
+    if not value or "\0" in value:
+        raise wrong(value, "a path")
+    return base_of(value) / value
+
+
+def _special(type_: Any) -> _Hook:
+    return _enum if issubclass(type_, Enum) else _parsed
+
+
+def _parsed(value: Any, type_: Any) -> Any:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if number and issubclass(type_, Size) and isinstance(value, int):
+        if value < 0:
+            raise wrong(value, 'a size such as "64KiB" or "10MB"')
+        return type_(value)
+    if isinstance(value, str):
+        return type_.parse(value)
+    if issubclass(type_, Duration):
+        raise wrong(value, f'a duration with its unit, "{value}s"' if number else 'a duration such as "10s"')
+    raise wrong(value, 'a size such as "64KiB" or "10MB"' if issubclass(type_, Size) else "a string")
+
+
+def _enum(value: Any, type_: Any) -> Any:
+    return type_(_choice(value, [member.value for member in type_]))
+
+
+def _literal(value: Any, type_: Any) -> Any:
+    return _choice(value, get_args(type_))
+
+
+def _choice(value: Any, choices: Iterable[Any]) -> Any:
+    choices = list(choices)
+    for choice in choices:
+        if value == choice and isinstance(value, bool) is isinstance(choice, bool):
+            return choice
+    words = [str(choice) for choice in choices if isinstance(choice, str)]
+    close = get_close_matches(written(value), words, 1) if isinstance(value, str) else []
+    if close:
+        raise Rejected(f"is {shown(value)}", f'did you mean "{close[0]}"?')
+    named = [f'"{choice}"' if isinstance(choice, str) else str(plain(choice)).lower() for choice in choices]
+    raise wrong(value, " or ".join([", ".join(named[:-1]), named[-1]]) if len(named) > 1 else named[0])
+
+
+# Containers.
+
+
+def _array(value: Any, element: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise wrong(value, "an array")
+    hook = _CONVERTER.get_structure_hook(element)
+    elements = []
+    faults = []
+    for index, each in enumerate(value):
+        try:
+            elements.append(hook(each, element))
+        except Exception as error:  # whatever a plugin's class raises is said of its value
+            faults += faults_of(error, index)
+    if faults:
+        raise Faults(faults)
+    return elements
+
+
+def _tuple(value: Any, type_: Any) -> tuple[Any, ...]:
+    element, *rest = get_args(type_) or (Any, ...)
+    if rest != [...]:
+        raise TypeError(f"{type_} is not a type of a field: use tuple[T, ...]")
+    return tuple(_array(value, element))
+
+
+def _networks(value: Any, _: Any) -> NetworkSet:
+    return NetworkSet(_array(value, Network))
+
+
+def _dict(value: Any, type_: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise wrong(value, "a table")
+    _, element = get_args(type_) or (str, Any)
+    hook = _CONVERTER.get_structure_hook(element)
+    table = {}
+    faults = []
+    for key, each in value.items():
+        try:
+            table[key] = hook(each, element)
+        except Exception as error:  # see above
+            faults += faults_of(error, key)
+    if faults:
+        raise Faults(faults)
+    return table
+
+
+def _union(value: Any, type_: Any) -> Any:
+    members = [member for member in get_args(type_) if member is not type(None)]
+    if len(members) == 1:
+        return _CONVERTER.structure(value, members[0])
+    expected: list[str] = []
+    for member in members:
+        try:
+            return _CONVERTER.structure(value, member)
+        except Faults:
+            # A table, and so what it is is clear: say what is wrong in it.
+            if isinstance(value, (dict, list)):
+                raise
+        except Rejected as error:
+            expected.append(error.expected.removeprefix("expected "))
+        except ValueError as error:
+            if member is members[-1]:
+                raise
+            expected.append(str(error))
+    close = [hint for hint in expected if hint.startswith("did you mean")]
+    raise Rejected(f"is {shown(value)}", close[0] if close else f"expected {' or '.join(expected)}")
+
+
+def _is_union(type_: Any) -> bool:
+    return get_origin(type_) in (Union, UnionType)
+
+
+def _any(value: Any, _: Any) -> Any:
+    return plain(value)
+
+
+# Tables.
+
+
+@cache
+def _plan(cls: type) -> dict[str, tuple[attrs.Attribute[Any], _Hook]]:
+    """
+    The keys of the table that ``cls`` describes: their fields, with types resolved, and their hooks.
+    """
+    attrs.resolve_types(cls)
+    return {
+        field.alias or field.name: (field, _CONVERTER.get_structure_hook(field.type))
+        for field in attrs.fields(cls)
+        if field.init and not field.metadata.get("composed")
+    }
+
+
+def keys_of(cls: type) -> list[str]:
+    """
+    The keys of the table that ``cls`` describes.
+    """
+    return list(_plan(cls))
+
+
+def _class(cls: Any) -> _Hook:
+    """
+    The hook of an attrs class.
+    """
+    return lambda value, _: _table(cls, value, {}) if isinstance(value, dict) else _from_shorthand(cls, value)
+
+
+def _table(cls: Any, table: dict[str, Any], composed: dict[str, Any]) -> Any:
+    plan = _plan(cls)
+    values = dict(composed)
+    faults = [Fault((key,), "unknown key", did_you_mean(key, plan), True) for key in table if key not in plan]
+    for key, (field, hook) in plan.items():
+        if key in table:
+            raw = table[key]
+            single = field.metadata.get("single") and not isinstance(raw, list)
+            try:
+                values[key] = hook([raw] if single else raw, field.type)
+            except Exception as error:  # whatever a plugin's class raises is said of its value
+                found = faults_of(error, key)
+                # An array that was not written has no place.
+                faults += [attrs.evolve(fault, path=(key,)) for fault in found] if single else found
+        elif field.default is attrs.NOTHING:
+            faults.append(Fault((), f'the key "{key}" is missing', "", True))
+    if not faults:
+        try:
+            return cls(**values)
+        except (ValueError, TypeError) as error:
+            faults = _invalid(cls, values) or faults_of(error)
+    else:
+        faults += _invalid(cls, values)
+    raise Faults(faults, _partial(cls, values, faults))
+
+
+def _from_shorthand(cls: Any, value: Any) -> Any:
+    shorthand = getattr(cls, "from_shorthand", None)
+    if shorthand is None:
+        raise wrong(value, "a table")
+    result = shorthand(value)
+    if isinstance(result, dict):
+        try:
+            return _table(cls, result, {})
+        except Faults as error:
+            # The keys were not written; the value was.
+            raise Faults([attrs.evolve(fault, path=()) for fault in error.faults], error.partial) from None
+    # What a module made of a string itself knows nothing of the file.
+    found = {
+        key: base_of(value) / path
+        for key, (field, _) in _plan(cls).items()
+        if isinstance(value, Text) and isinstance(path := getattr(result, field.name), Path)
+    }
+    return attrs.evolve(result, **found) if found else result
+
+
+def _invalid(cls: Any, values: dict[str, Any]) -> list[Fault]:
+    """
+    What the validators of single fields say.
+    """
+    stub = object.__new__(cls)
+    for field in attrs.fields(cls):
+        if field.alias in values:
+            object.__setattr__(stub, field.name, values[field.alias])
+    faults = []
+    for field in attrs.fields(cls):
+        if field.validator is None or field.alias not in values or field.converter is not None:
+            continue
+        try:
+            field.validator(stub, field, values[field.alias])
+        except (ValueError, TypeError) as error:
+            faults += faults_of(error, field.alias)
+        except AttributeError:
+            pass  # It looks at another field, which is wrong itself.
+    return faults
+
+
+def _partial(cls: Any, values: dict[str, Any], faults: list[Fault]) -> Any:
+    wrong = {fault.path[0] for fault in faults if fault.path}
+    try:
+        return cls(**{key: value for key, value in values.items() if key not in wrong})
+    except Exception:  # something without a default is wrong
+        return None
+
+
+def _converter() -> Converter:
+    converter = Converter()
+    # cattrs asks these first, by class and its bases, ...
+    by_class: dict[type, _Hook] = {str: _str, int: _int, float: _float, bool: _bool, Path: _path}
+    for cls, hook in by_class.items():
+        converter.register_structure_hook(cls, hook)
+    # ... and then these, the last one first.
+    by_type: tuple[tuple[Callable[[Any], bool], _Hook], ...] = (
+        (lambda type_: type_ is Any or type_ is object, _any),
+        (_is_union, _union),
+        (lambda type_: get_origin(type_) is Literal, _literal),
+        (lambda type_: type_ is dict or get_origin(type_) is dict, _dict),
+        (lambda type_: type_ is tuple or get_origin(type_) is tuple, _tuple),
+        (lambda type_: isinstance(type_, type) and issubclass(type_, Enum), _enum),
+    )
+    for predicate, hook in by_type:
+        converter.register_structure_hook_func(predicate, hook)
+    converter.register_structure_hook_factory(lambda type_: isinstance(type_, type) and attrs.has(type_), _class)
+    converter.register_structure_hook_func(
+        lambda type_: isinstance(type_, type) and callable(getattr(type_, "parse", None)), _parsed
+    )
+    converter.register_structure_hook(NetworkSet, _networks)
+    return converter
+
+
+#: It keeps nothing of a configuration: what a hook must know of a string, the string knows.
+_CONVERTER: Final = _converter()

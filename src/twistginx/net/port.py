@@ -1,0 +1,230 @@
+"""
+Listening sockets.
+
+Binding, locking and naming are Twisted's own, inherited; accepting is the loop's.  A port keeps its descriptor to
+itself and gives the loop a duplicate, so that accepting can be paused (``stopReading``) and taken up again
+(``startReading``), and so that the descriptor can be handed to a child process.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from asyncio import AbstractServer, BaseEventLoop
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from twisted.internet import tcp, unix
+from twisted.internet.address import UNIXAddress
+from twisted.internet.interfaces import IProtocolFactory
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twistginx.net.transport import Connection, inet_address
+from twistginx.net.transport_unix import UnixConnection
+
+if TYPE_CHECKING:
+    from twistginx.net.reactor import TwistginxReactor
+
+_T = TypeVar("_T")
+
+
+def without_waiting(coroutine: Coroutine[Any, Any, _T]) -> _T:
+    """
+    Run a coroutine that waits for nothing.
+
+    ``create_server`` on a socket is one: at most it yields once to let others run.
+    """
+    while True:
+        try:
+            coroutine.send(None)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]
+
+
+class _Accepting(tcp.Port):  # type: ignore[misc]  # Twisted's socket classes are not typed
+    """
+    What ports of all families have in common.
+
+    :ivar key: of this port in ``reactor.inherited``.
+    :ivar backlog: None stands for the system's maximum, because an adopted socket's own cannot be asked for.
+    """
+
+    is_client = False
+    reactor: TwistginxReactor
+    connection_class: type[Connection] = Connection
+    key: tuple[Any, ...]
+
+    # Others may have the same open socket: shutdown would end it for them too.
+    _shouldShutdown = False
+
+    _server: AbstractServer | None = None
+
+    def startListening(self) -> None:
+        """
+        Listen, on a socket of our own or on the inherited one.
+
+        :raise CannotListenError: when binding fails.
+        """
+        inherited = self.reactor.inherited.pop(self.key, None) if self._preexistingSocket is None else None
+        if inherited is None:
+            super().startListening()
+            self._shouldShutdown = False
+        else:
+            self._take_over(inherited if isinstance(inherited, socket.socket) else socket.socket(fileno=inherited))
+
+    def _take_over(self, sock: socket.socket) -> None:
+        sock.setblocking(False)
+        sock.set_inheritable(False)
+        self.factory.doStart()
+        self.connected = True
+        self.socket = sock
+        self.fileno = sock.fileno
+        self.startReading()
+
+    def startReading(self) -> None:
+        """
+        Accept connections.
+        """
+        if self._server is None:
+            loop, backlog = self.reactor.loop, self.backlog or socket.SOMAXCONN
+            # asyncio's own loop tries to accept a whole backlog at once, and if descriptors run out complains as often.
+            at_once = 1 if isinstance(loop, BaseEventLoop) else backlog
+            self._server = without_waiting(
+                loop.create_server(lambda: self._accepted(), sock=self.socket.dup(), backlog=at_once)
+            )
+            self.socket.listen(backlog)
+            self.reactor.ports.add(self)
+
+    def stopReading(self) -> None:
+        """
+        Accept no connections for now; the system goes on to queue them.
+        """
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            self.reactor.ports.discard(self)
+
+    def connectionLost(self, reason: Failure) -> None:
+        self.stopReading()
+        super().connectionLost(reason)
+
+    def _accepted(self) -> Connection:
+        self.sessionno += 1
+        return self.connection_class(self.reactor, self)
+
+    def lost(self, connection: Connection, reason: Failure) -> None:
+        """
+        Nobody asks a port what became of its connections.
+        """
+
+
+class TCPPort(_Accepting):
+    """
+    A listening TCP socket, IPv4 or IPv6.
+    """
+
+    @property
+    def key(self) -> tuple[str, str, int]:  # type: ignore[override]
+        """
+        ``("tcp", interface, port)``, as they were asked for.
+        """
+        return ("tcp", self.interface, self.port)
+
+    def admit(self, connection: Connection) -> Any:
+        """
+        Build the protocol of an accepted connection.
+        """
+        name = connection.io.get_extra_info("peername")
+        if name is None:
+            return None  # it was reset while it waited to be accepted
+        connection.peer = inet_address(name)
+        return self.factory.buildProtocol(connection.peer)
+
+    def _take_over(self, sock: socket.socket) -> None:
+        self._realPortNumber = sock.getsockname()[1]
+        super()._take_over(sock)
+
+
+class UnixPort(_Accepting, unix.Port):  # type: ignore[misc]
+    """
+    A listening UNIX socket.
+
+    :ivar owns_path: the path goes when the port stops.  True where we have bound it; False for an inherited socket.
+        Set it to False when another process goes on with the socket.
+    """
+
+    connection_class = UnixConnection
+    owns_path = True
+
+    @property
+    def key(self) -> tuple[str, bytes]:  # type: ignore[override]
+        """
+        ``("unix", path)``.
+        """
+        return ("unix", self._bindPath)
+
+    def admit(self, connection: Connection) -> Any:
+        """
+        Build the protocol of an accepted connection.
+        """
+        name = connection.io.get_extra_info("peername")
+        if name is None:
+            return None
+        connection.peer = UNIXAddress(name or None)
+        connection.host = self.getHost()
+        return self.factory.buildProtocol(connection.peer)
+
+    def adopt_stock(self, connection: UnixConnection, protocol: Any, sock: socket.socket) -> None:
+        """
+        Serve a protocol that receives descriptors.
+        """
+        name = os.fsdecode(connection.peer.name or b"")
+        protocol.makeConnection(unix.Server(sock, protocol, name, self, self.sessionno, self.reactor))
+
+    def _take_over(self, sock: socket.socket) -> None:
+        self.owns_path = False
+        super()._take_over(sock)
+
+    def connectionLost(self, reason: Failure) -> None:
+        if not self.owns_path:
+            # Twisted unlinks what is not in the abstract name space.
+            self._bindPath = b"\0"
+        super().connectionLost(reason)
+
+
+class Adopted:
+    """
+    The origin of a connection that was made elsewhere.
+
+    What is written to the connection before the loop has it is kept, and sent first.
+    """
+
+    is_client = False
+
+    def __init__(self, protocol: Any, peer: Any, host: Any) -> None:
+        self._protocol = protocol
+        self._peer = peer
+        self._host = host
+        self._pieces: list[bytes] = []
+
+    def attach(self, connection: Connection, sock: socket.socket) -> None:
+        """
+        Give the loop the socket.
+        """
+        connection.peer, connection.host = self._peer, self._host
+        connection.write, connection.writeSequence = self._pieces.append, self._pieces.extend
+        connection.reactor.attach(connection, sock)
+
+    def admit(self, connection: Connection) -> Any:
+        """
+        The protocol has been built already.
+        """
+        if self._pieces:
+            connection.io.write(b"".join(self._pieces))
+        return self._protocol
+
+    def lost(self, connection: Connection, reason: Failure) -> None:
+        """
+        Nobody asks.
+        """

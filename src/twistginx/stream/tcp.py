@@ -1,0 +1,138 @@
+"""
+A raw TCP listener's frontend: who may connect, what takes the connection, what is counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol, ITransport
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+
+class StreamFrontend:
+    """
+    What serves the connections of a stream's listeners.
+
+    :ivar resource: what a stream module made: ``build_protocol(address)``.
+    :ivar policies: ``connected(connection)`` of each policy, in order; one that returns False closes the connection.
+    :ivar accepted: connections that came.
+    :ivar refused: those that a policy, or the resource, did not want.
+    :ivar active: those that are open now.
+    """
+
+    __slots__ = ("accepted", "active", "policies", "refused", "resource")
+
+    def __init__(self, resource: Any, policies: Sequence[Callable[[Any], object]] = ()) -> None:
+        self.resource = resource
+        self.policies = tuple(policies)
+        self.accepted = self.refused = self.active = 0
+
+    def build_protocol(self, listener: Any, address: IAddress) -> StreamConnection | None:
+        """
+        A protocol for a connection that ``listener`` has accepted; None, where the resource has none for it, closes it.
+        """
+        self.accepted += 1
+        protocol = self.resource.build_protocol(address)
+        if protocol is None:
+            self.refused += 1
+            return None
+        kind = HalfClosingStreamConnection if IHalfCloseableProtocol.providedBy(protocol) else StreamConnection
+        return kind(self, listener, address, protocol)
+
+
+@implementer(IProtocol)
+class StreamConnection:
+    """
+    One connection: in the listener's set while it is open, and shown to the policies before the resource sees it.
+
+    The protocol of the resource has the transport itself, so writing costs nothing here, and reading one call.
+
+    :ivar listener: the one that accepted it.
+    :ivar client_ip: who is connected; empty on a UNIX socket.
+    :ivar protocol: the resource's; None when it was refused.
+    :ivar transport: None before there is one.
+    """
+
+    __slots__ = ("__weakref__", "_frontend", "client_ip", "factory", "listener", "protocol", "transport")
+
+    def __init__(self, frontend: StreamFrontend, listener: Any, address: IAddress, protocol: Any) -> None:
+        self.listener = listener
+        self.client_ip: bytes = getattr(address, "host", "").encode("ascii")
+        self.protocol = protocol
+        self.transport: Any = None
+        self.factory: object = None
+        self._frontend = frontend
+
+    def makeConnection(self, transport: ITransport) -> None:
+        """
+        The connection is there: may it stay?
+        """
+        self.transport = transport
+        frontend = self._frontend
+        frontend.active += 1
+        self.listener.connections.add(self)
+        for connected in frontend.policies:
+            if connected(self) is False:
+                frontend.refused += 1
+                self.protocol = None
+                transport.loseConnection()
+                return
+        self.protocol.makeConnection(transport)
+
+    def connectionMade(self) -> None:
+        """
+        Nothing: ``makeConnection`` has done it.
+        """
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Passed on.
+        """
+        # Looked up each time, because a relay may have taken over (net.handover).
+        if self.protocol is not None:
+            self.protocol.dataReceived(data)
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        Passed on.
+        """
+        self._frontend.active -= 1
+        self.listener.connections.discard(self)
+        if self.protocol is not None:
+            self.protocol.connectionLost(reason)
+
+    def drain(self) -> None:
+        """
+        Where the protocol can end its work, it is asked to; a relay goes on until its sides end it.
+        """
+        drain = getattr(self.protocol, "drain", None)
+        if drain is not None:
+            drain()
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfClosingStreamConnection(StreamConnection):
+    """
+    A connection whose resource knows about half-close.
+    """
+
+    __slots__ = ()
+
+    def readConnectionLost(self) -> None:
+        """
+        Passed on.
+        """
+        if self.protocol is None:
+            self.transport.loseConnection()
+        else:
+            self.protocol.readConnectionLost()
+
+    def writeConnectionLost(self) -> None:
+        """
+        Passed on.
+        """
+        if self.protocol is not None:
+            self.protocol.writeConnectionLost()
