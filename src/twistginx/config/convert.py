@@ -149,7 +149,7 @@ def _array(value: Any, element: Any) -> list[Any]:
     for index, each in enumerate(value):
         try:
             elements.append(hook(each, element))
-        except Exception as error:  # whatever a plugin's class raises is said of its value
+        except Exception as error:  # noqa: BLE001  # whatever a plugin's class raises is said of its value
             faults += faults_of(error, index)
     if faults:
         raise Faults(faults)
@@ -177,7 +177,7 @@ def _dict(value: Any, type_: Any) -> dict[str, Any]:
     for key, each in value.items():
         try:
             table[key] = hook(each, element)
-        except Exception as error:  # see above
+        except Exception as error:  # noqa: BLE001  # see above
             faults += faults_of(error, key)
     if faults:
         raise Faults(faults)
@@ -254,7 +254,7 @@ def _table(cls: Any, table: dict[str, Any], composed: dict[str, Any]) -> Any:
             single = field.metadata.get("single") and not isinstance(raw, list)
             try:
                 values[key] = hook([raw] if single else raw, field.type)
-            except Exception as error:  # whatever a plugin's class raises is said of its value
+            except Exception as error:  # noqa: BLE001  # whatever a plugin's class raises is said of its value
                 found = faults_of(error, key)
                 # An array that was not written has no place.
                 faults += [attrs.evolve(fault, path=(key,)) for fault in found] if single else found
@@ -315,7 +315,7 @@ def _partial(cls: Any, values: dict[str, Any], faults: list[Fault]) -> Any:
     wrong = {fault.path[0] for fault in faults if fault.path}
     try:
         return cls(**{key: value for key, value in values.items() if key not in wrong})
-    except Exception:  # something without a default is wrong
+    except Exception:  # noqa: BLE001  # something without a default is wrong
         return None
 
 

@@ -56,7 +56,7 @@ class Fault:
     of_key: bool = False
 
 
-class Rejected(ValueError):
+class Rejected(ValueError):  # noqa: N818  # it is said of a value, and is no failure of ours
     """
     A value that cannot be what it is to be.
     """
@@ -66,7 +66,7 @@ class Rejected(ValueError):
         self.expected = expected
 
 
-class Faults(Exception):
+class Faults(Exception):  # noqa: N818  # the same, of many
     """
     All that is wrong with a value.
 

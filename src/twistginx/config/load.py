@@ -328,11 +328,12 @@ class _Draft:
         """
         try:
             module = self.registry.find(kind, name)
-            if module is None:
-                raise ConfigError(f'there is no {kind} "{name}"')
         except ConfigError as error:
             for problem in error.problems:
                 self.report(path, problem.message, problem.expected, of_key=True)
+            return None
+        if module is None:
+            self.report(path, f'there is no {kind} "{name}"', did_you_mean(name, self.registry.names(kind)), True)
             return None
         try:
             return Use(name, structure(value, module.Config), module, path)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import AddressValueError, IPv4Network, IPv6Network, NetmaskValueError, ip_address, ip_network
-from typing import Final
+from typing import Final, Self
 
 from attrs import frozen
 
@@ -54,17 +54,16 @@ class Network:
         return str(self.range)
 
 
-class NetworkSet(tuple[Network, ...]):
+class NetworkSet(tuple[Network, ...]):  # noqa: SLOT001  # a tuple can have no slots of its own
     """
     Networks in the order that they were written, with a quick test for membership.
     """
 
-    # A tuple can have no slots of its own.
     _answers: dict[str | bytes, bool]
     _tables: dict[int, tuple[tuple[int, frozenset[int]], ...]]
     _unix: bool
 
-    def __new__(cls, networks: Iterable[Network] = ()) -> NetworkSet:
+    def __new__(cls, networks: Iterable[Network] = ()) -> Self:
         self = super().__new__(cls, networks)
         self._answers = {}
         self._unix = any(network.range is None for network in self)

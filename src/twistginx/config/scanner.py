@@ -46,8 +46,8 @@ class Place:
 
 
 def scan(text: str) -> dict[KeyPath, Place]:
-    """
-    The places of everything in ``text``, which is TOML 1.0 with ``\\n`` line ends.
+    r"""
+    The places of everything in ``text``, which is TOML 1.0 with ``\n`` line ends.
     """
     return _Scanner(text).document()
 

@@ -88,7 +88,7 @@ class AccessLog:
     path: Literal["stdout", "off"] | Path = "stdout"
     format: Literal["combined", "json"] | LogTemplate = field(default="combined")
 
-    @format.validator
+    @format.validator  # noqa: A003  # the field, not the builtin
     def _check_format(self, attribute: Attribute[Any], value: str | LogTemplate) -> None:
         if isinstance(value, LogTemplate) and value.is_constant:
             raise ValueError(f'is "{value.text}"; expected "combined", "json" or a template such as "{{client}}"')

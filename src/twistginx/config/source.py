@@ -49,12 +49,12 @@ class Position:
 
 @define(eq=False)
 class SourceFile:
-    """
+    r"""
     One file of a configuration.
 
     :ivar path: absolute.
     :ivar name: as the user would write it.
-    :ivar text: with ``\\n`` line ends.
+    :ivar text: with ``\n`` line ends.
     """
 
     path: Path
