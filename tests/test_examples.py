@@ -4,8 +4,11 @@ Every configuration that we ship is one that works.
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -14,6 +17,7 @@ from attrs import fields, has
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
+import twistginx
 from twistginx.build import Generation, Runtime, build
 from twistginx.config import schema
 from twistginx.config.load import load
@@ -22,6 +26,8 @@ from twistginx.net.timers import Ticker
 from twistginx.registry import BUILT_IN, Registry
 
 ROOT = Path(__file__).parent.parent
+
+PAGE = ROOT / "docs" / "configuration.rst"
 
 #: What examples take from the environment.
 ENVIRONMENT = {"STAGE": "staging"}
@@ -142,7 +148,8 @@ class ReferenceTests(SynchronousTestCase):
         Every key of every table, ours and of the built-in modules.
         """
         registry = Registry(())
-        tables = [each for each in vars(schema).values() if isinstance(each, type) and has(each)]
+        classes = [each for each in vars(schema).values() if isinstance(each, type) and has(each)]
+        tables = [each for each in classes if each.__module__ == schema.__name__]
         tables += [registry.find(each.kind, each.name).Config for each in BUILT_IN]
         return {
             attribute.name
@@ -156,6 +163,20 @@ class ReferenceTests(SynchronousTestCase):
         """
         Every key, every resource, policy and balancer is mentioned.
         """
-        text = (ROOT / "docs" / "configuration.rst").read_text("utf-8")
+        text = PAGE.read_text("utf-8")
         mentioned = set(re.findall(r"``([a-z_]+)", text))
         self.assertEqual((self.keys() | {each.name for each in BUILT_IN}) - mentioned, set())
+
+    def test_made(self) -> None:
+        """
+        The part that docs/reference.py makes is what it would make now.
+        """
+        done = subprocess.run(
+            [sys.executable, str(PAGE.with_name("reference.py")), "--check"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(twistginx.__file__).parent.parent), *sys.path])},
+        )
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)

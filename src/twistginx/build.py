@@ -26,6 +26,7 @@ from twistginx.http.variables import compile_template
 from twistginx.interfaces import IContext, IStreaming
 from twistginx.net import certificates, tlscontext
 from twistginx.net.timers import Ticker
+from twistginx.net.tls import TLSServer
 from twistginx.observe import accesslog
 from twistginx.observe.counters import Counters
 from twistginx.registry import Registry
@@ -70,13 +71,13 @@ class ListenerPlan:
 
     :ivar endpoint: the server endpoint string.
     :ivar frontend: answers its connections.
-    :ivar tls: the certificate table that stands before it, or None.
+    :ivar tls: what stands before it, or None.
     """
 
     endpoint: str
     backlog: int
     frontend: Any
-    tls: tlscontext.TLSTable | None
+    tls: TLSServer | None
 
 
 @define(eq=False)
@@ -162,6 +163,7 @@ class _Builder:
     def build(self) -> Generation:
         root = self._root
         generation = self._generation
+        generation.warnings.extend(root.warnings)
         for complaint in self._registry.complaints:
             generation.warnings.append(Problem("", 0, 0, "", complaint, warning=True))
         for name, config in root.upstreams.items():
@@ -177,7 +179,9 @@ class _Builder:
         if self._problems:
             raise ConfigError(problems=tuple(self._problems))
         for text, place in endpoints.places.items():
-            generation.listeners[text] = ListenerPlan(text, place.options.backlog, place.frontend, place.table())
+            generation.listeners[text] = ListenerPlan(
+                text, place.options.backlog, place.frontend, place.server(self._runtime.ticker)
+            )
         return generation
 
     # Problems.
@@ -457,8 +461,13 @@ class _Place:
                 frontend.sites[name.encode()] = site
             self._contexts.append((name, context))
 
-    def table(self) -> tlscontext.TLSTable | None:
-        return tlscontext.TLSTable.of(self._contexts, self._default) if self.tls else None
+    def server(self, ticker: Ticker) -> TLSServer | None:
+        """
+        The TLS that stands before the sites, or None.
+        """
+        if not self.tls:
+            return None
+        return TLSServer(tlscontext.TLSTable.of(self._contexts, self._default), ticker)
 
 
 class _Endpoints:

@@ -2,7 +2,7 @@
 The ``twistginx`` command: check a configuration, or run it in the foreground.
 """
 
-# ruff: noqa: T201  # a command prints
+# a command prints
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 from attrs import asdict
 from twisted.application.app import run as run_twistd
 from twisted.application.service import ServiceMaker
-from twisted.scripts.twistd import ServerOptions, runApp
+from twisted.scripts.twistd import ServerOptions, runApp  # type: ignore[attr-defined]  # not in __all__
 
 from twistginx import __version__
 from twistginx.errors import ConfigError
@@ -56,9 +56,10 @@ def _check(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     Load and build, and say what is wrong.
     """
     # Only now: modules of Twisted import the reactor when they are imported, and it is to be ours.
-    from twistginx.net.reactor import install
+    if "twisted.internet.reactor" not in sys.modules:
+        from twistginx.net.reactor import install
 
-    install()
+        install()
     from twisted.internet import reactor
 
     from twistginx.config.dump import dump
@@ -93,7 +94,7 @@ def _run(arguments: argparse.Namespace, rest: Sequence[str]) -> int:
     return 0
 
 
-class _ServerOptions(ServerOptions):  # type: ignore[misc]  # Twisted's has no types
+class _ServerOptions(ServerOptions):
     """
     ``twistd``'s options, with one command: ours.  So it need not be found as a plugin, which an editable installation
     may hide, and nobody else's is imported.

@@ -34,7 +34,8 @@ class IModule(Interface):
     Config = Attribute(
         "A frozen attrs class: its fields are the options of the table, its docstring is their manual. "
         "A classmethod ``from_shorthand(value)``, where there is one, accepts a value that is not a table "
-        "(``health = '/x'``) and returns a Config; it raises ValueError with a short reason."
+        "(``health = '/x'``) and returns a Config, or the table (a dict) that it stands for; it raises ValueError with "
+        "a short reason."
     )
 
     def make(config, context):
@@ -60,6 +61,9 @@ class IResourceModule(IModule):
 class IPolicyModule(IModule):
     """
     ``make`` returns an object with any of the methods of :class:`IPolicy`.
+
+    A table replaces the one that it would inherit, unless the module has ``merge(inherited, own) -> Config``, which is
+    given both Configs.  Merging twice is merging once.
     """
 
     rank = Attribute(

@@ -13,15 +13,14 @@ from typing import Any, Final
 
 from twisted.application.service import Service as TwistedService
 from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
-from twisted.internet.task import deferLater
 from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 
 from twistginx.build import Generation, Runtime, build
+from twistginx.config.changes import changes
 from twistginx.config.load import load
-from twistginx.config.schema import Site
 from twistginx.errors import ConfigError, Problem, TwistginxError
-from twistginx.net.listener import Listener
+from twistginx.net.listener import Listener, end_connections, open_all
 from twistginx.net.timers import Ticker
 from twistginx.observe.counters import Counters
 from twistginx.observe.errorlog import ErrorLog, TwistdLog
@@ -33,9 +32,6 @@ GRACE: Final = 1.0
 
 #: Seconds that everything else may take to stop.
 PATIENCE: Final = 5.0
-
-#: Seconds between two looks at whether the last connection has ended.
-_LOOK: Final = 0.05
 
 _log = Logger()
 
@@ -189,7 +185,7 @@ class Service(TwistedService):
         for problem in first.warnings:
             _log.warn("{problem}", problem=problem)
         self.commit(first, added)
-        _log.info("serving on {listeners}", listeners=_names(self.listeners.values()))
+        _log.info("serving on {listeners}", listeners=_names(self.listeners.values()) or "nothing")
 
     def _cannot_start(self, failure: Failure) -> None:
         text = f"twistginx cannot start:\n{failure.getErrorMessage()}"
@@ -209,10 +205,11 @@ class Service(TwistedService):
             for key, plan in generation.listeners.items()
             if key not in self.listeners
         }
-        outcomes = await DeferredList([listener.open() for listener in added.values()], consumeErrors=True)
-        reasons = [outcome.getErrorMessage() for bound, outcome in outcomes if not bound]
+        reasons = await open_all(added.values())
         if reasons:
-            await gatherResults([listener.close() for listener in added.values()])
+            gone = _names(listener for key, listener in self.listeners.items() if key not in generation.listeners)
+            if gone:
+                reasons.append(f"only a restart can give another listener the address of one that goes ({gone})")
             raise RefusedError(reasons)
         return added
 
@@ -231,6 +228,8 @@ class Service(TwistedService):
         self.listeners.update(added)
         for key, plan in generation.listeners.items():
             listener = self.listeners[key]
+            if listener.backlog != plan.backlog:
+                _log.warn("{listener}: another backlog takes a restart", listener=listener.endpoint)
             listener.frontend = plan.frontend
             listener.tls = plan.tls
         if old is None:
@@ -275,7 +274,7 @@ class Service(TwistedService):
                     self._refuse(error.problems)
                 except RefusedError as error:
                     self._refuse(error.reasons)
-                except Exception as error:  # noqa: BLE001  # a plugin's fault must not end what serves
+                except Exception as error:  # a plugin's fault must not end what serves
                     _log.failure("a fault in twistginx or in a plugin")
                     self._refuse([str(error) or type(error).__name__])
         finally:
@@ -301,7 +300,7 @@ class Service(TwistedService):
         self.counters.reloads += 1
         for problem in generation.warnings:
             _log.warn("{problem}", problem=problem)
-        _log.info("reloaded: {changes}", changes=_changes(old, generation))
+        _log.info("reloaded: {changes}", changes=changes(old.root, generation.root))
 
     def _next_error_log(self, generation: Generation) -> ErrorLog | None:
         """
@@ -378,18 +377,9 @@ class Service(TwistedService):
         await self._end_connections(tuple(self._leaving), seconds)
 
     async def _end_connections(self, listeners: Iterable[Listener], seconds: float) -> None:
-        """
-        Drain, and cut what has not ended after ``seconds``.
-        """
-        for listener in listeners:
-            listener.drain()
-        deadline = self._reactor.seconds() + seconds
-        while any(listener.connections for listener in listeners) and self._reactor.seconds() < deadline:
-            await deferLater(self._reactor, _LOOK)
-        cut = sum(listener.abort() for listener in listeners)
+        cut = await end_connections(self._reactor, listeners, seconds)
         if cut:
             _log.warn("{cut} connections were cut after {seconds:g} s", cut=cut, seconds=float(seconds))
-            await deferLater(self._reactor, _LOOK)  # they hear of it, and their requests are logged
 
 
 #: What we do on a signal, beside twistd's own SIGINT and SIGTERM.
@@ -429,32 +419,4 @@ def _unexpected(failure: Failure) -> None:
 
 
 def _names(listeners: Iterable[Listener]) -> str:
-    return ", ".join(sorted(listener.endpoint for listener in listeners)) or "nothing"
-
-
-#: What a reload may change: its name, and what there is of it in a generation.
-_PARTS: Final[tuple[tuple[str, Callable[[Generation], dict[str, Any]]], ...]] = (
-    ("listeners", lambda generation: dict.fromkeys(generation.listeners)),
-    ("upstreams", lambda generation: generation.root.upstreams),
-    ("sites", lambda generation: {_label(site): site for site in generation.root.sites}),
-    ("streams", lambda generation: {", ".join(stream.listen): stream for stream in generation.root.streams}),
-)
-
-
-def _label(site: Site) -> str:
-    return ", ".join(site.names or (*site.listen, *site.listen_tls))
-
-
-def _changes(old: Generation, new: Generation) -> str:
-    """
-    What a reload changed, in a line: ``listeners +tcp:8081; upstreams ~app -old``.
-    """
-    changes = []
-    for kind, parts in _PARTS:
-        before, after = parts(old), parts(new)
-        words = [f"+{name}" for name in after if name not in before]
-        words += [f"~{name}" for name in after if name in before and before[name] != after[name]]
-        words += [f"-{name}" for name in before if name not in after]
-        if words:
-            changes.append(" ".join([kind, *words]))
-    return "; ".join(changes) or "nothing that serves is another"
+    return ", ".join(sorted(listener.endpoint for listener in listeners))

@@ -8,8 +8,9 @@ anything has asked for a reactor, and ``twistd --reactor=epoll twistginx`` has i
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from twisted.logger import Logger
 from twisted.python import usage
@@ -69,7 +70,22 @@ class Options(usage.Options):
             generation = self.service.prepare_first()
         except ConfigError as error:
             sys.exit("\n".join(map(str, error.problems)))
-        self.service.error_log = self._error_log(generation.root.log.error)
+        log = generation.root.log
+        self.service.error_log = self._error_log(log.error)
+        if log.access.path == "stdout" and self._is_daemon:
+            _log.warn("[log].access is stdout, which a daemon does not have: name a file")
+
+    @property
+    def _twistd(self) -> Mapping[str, Any]:
+        """
+        The options of ``twistd`` itself, or of ``twist``.
+        """
+        return getattr(self, "parent", None) or {}
+
+    @property
+    def _is_daemon(self) -> bool:
+        twistd = self._twistd
+        return "nodaemon" in twistd and not (twistd["nodaemon"] or twistd["debug"])
 
     def _error_log(self, configured: schema.ErrorLog) -> ErrorLog | TwistdLog | None:
         """
@@ -77,14 +93,16 @@ class Options(usage.Options):
 
         :param configured: ``[log].error``, with a path and a level.
         """
-        twistd = getattr(self, "parent", None) or {}
+        twistd = self._twistd
         if "nodaemon" not in twistd:  # ``twist`` logs by options of its own
             return None
+        if (twistd["logger"] or twistd["syslog"] or twistd["logfile"]) and configured != schema.ErrorLog():
+            _log.warn("[log].error is not used: twistd was told where to log")
         if twistd["logger"] or twistd["syslog"] or twistd["logfile"] == "-":
             return None
         if twistd["logfile"]:
             return TwistdLog(str(Path(twistd["logfile"]).absolute()))
-        if not twistd["nodaemon"] and configured.path in STANDARD:
+        if self._is_daemon and configured.path in STANDARD:
             return TwistdLog(str(Path(_DAEMON_LOG).absolute()))  # a daemon has neither
         return ErrorLog(str(configured.path), configured.level)
 

@@ -19,8 +19,13 @@ from tempfile import mkdtemp
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+import twistginx
+
 #: Seconds that a program has to begin or to end.
 PATIENCE = 30
+
+#: Where twistginx is, and its file in twisted/plugins.
+REPOSITORY = (str(Path(twistginx.__file__).parent.parent), str(Path(__file__).parent.parent.parent))
 
 #: Where programs are that are not for everybody's PATH.
 MORE_PLACES = ("/usr/sbin", "/usr/local/sbin", "/usr/lib/postgresql/*/bin")
@@ -64,12 +69,13 @@ def free_port() -> int:
 
 def python_environment() -> dict[str, str]:
     """
-    Our environment, for a Python that is started in another directory.
+    Our environment, for a Python that is started in another directory and finds the same twistginx.
     """
     environment = dict(os.environ)
-    paths = [os.path.abspath(path) for path in environment.get("PYTHONPATH", "").split(os.pathsep) if path]
-    if paths:
-        environment["PYTHONPATH"] = os.pathsep.join(paths)
+    inherited = environment.get("PYTHONPATH", "").split(os.pathsep)
+    # trial has left the directory that relative ones started from.
+    paths = [*REPOSITORY, *(path for path in inherited if os.path.isabs(path))]
+    environment["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
     # Warnings of the interpreter's and of other people's packages would stand in the logs that are looked at.
     environment["PYTHONWARNINGS"] = "ignore"
     return environment
@@ -153,12 +159,14 @@ class PeerTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.directory = Path(mkdtemp(prefix="twistginx-"))
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
+        self.running: list[Running] = []
 
     def start(self, *arguments: str, port: int | None = None, environment: dict[str, str] | None = None) -> Running:
         """
         Start a program, and wait until it listens on C{port}.
         """
         running = Running(arguments, self.directory, environment)
+        self.running.append(running)
         self.addCleanup(running.stop)
         if port is not None:
             running.wait_for(lambda: accepts(port), f"listening on port {port}")
@@ -202,7 +210,8 @@ class PeerTestCase(SynchronousTestCase):
             arguments, cwd=self.directory, capture_output=True, timeout=timeout, stdin=subprocess.DEVNULL, check=False
         )
         if check:
-            self.assertEqual(done.returncode, 0, f"{arguments}:\n{done.stdout!r}\n{done.stderr!r}")
+            said = [f"{each.name}:\n{each.output()}" for each in self.running]
+            self.assertEqual(done.returncode, 0, "\n".join([f"{arguments}:\n{done.stderr!r}", *said]))
         return done.stdout.decode("utf-8", "replace")
 
 

@@ -154,7 +154,7 @@ class Transport:
         if not self.buffer and self.producer is not None and (not self.streaming or self.producer_paused):
             self.producer_paused = False
             self.producer.resumeProducing()
-            return bool(self.buffer)
+            return self.streaming or bool(self.buffer)
         if not self.buffer and self.disconnecting and self.producer is None:
             self.lost(ConnectionDone())
             other.end_of_file(gone=True)
@@ -203,7 +203,8 @@ class Wire:
         """
         wires = (self, *others)
         for _ in range(limit):
-            if not any([end.step() for wire in wires for end in (wire.left, wire.right)]):
+            moved = [end.step() for wire in wires for end in (wire.left, wire.right)]
+            if not any(moved):
                 return
         raise AssertionError("the wire does not come to rest")
 

@@ -16,8 +16,9 @@ from twisted.internet.task import Clock
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from twistginx.config.template import LogTemplate
 from twistginx.http.message import Fields, Record, RequestHead
-from twistginx.observe.accesslog import BATCH, AccessLog, combined, escape, json
+from twistginx.observe.accesslog import BATCH, AccessLog, combined, escape, format_of, json
 from twistginx.observe.counters import Counters
 
 
@@ -216,6 +217,42 @@ class JSONTests(SynchronousTestCase):
         self.assertNotIn(b"\n", line)
         told = standard_json.loads(line.decode("utf-8"))
         self.assertEqual(told["user_agent.original"], agent.decode("utf-8", "backslashreplace"))
+
+
+class OwnFormatTests(SynchronousTestCase):
+    """
+    A template of the user's is a format too.
+    """
+
+    def line(self, text, request, what=None):
+        return format_of(LogTemplate.parse(text))(request, what or record())
+
+    def test_template(self):
+        """
+        Variables are filled in, literal text is left as it is, and what is missing is a dash.
+        """
+        fields = [(b"X-Id", b"7")]
+        self.assertEqual(
+            self.line(
+                '"{method} {uri}" {status} {bytes_sent} {duration} {header.x-id} {{{header.x-no}}}\u00e9',
+                Request(fields=fields),
+            ),
+            '"GET /a?b=c" 200 1024 0.012 7 {-}\u00e9'.encode(),
+        )
+
+    def test_hostile(self):
+        """
+        Values are escaped: they end no line and no quote.
+        """
+        fields = [(b"User-Agent", b'a" "\xff\x1b')]
+        self.assertEqual(self.line('"{header.user-agent}"', Request(fields=fields)), rb'"a\x22 \x22\xFF\x1B"')
+
+    def test_names(self):
+        """
+        The other formats have names.
+        """
+        self.assertTrue(format_of("json")(Request(), record()).startswith(b"{"))
+        self.assertTrue(format_of("combined")(Request(), record()).startswith(b"192.0.2.7 - - ["))
 
 
 class AccessLogTests(SynchronousTestCase):

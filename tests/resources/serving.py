@@ -10,6 +10,7 @@ from typing import Any
 from attrs import define, field
 from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
+from twisted.web.http import _ChunkedTransferDecoder
 
 from twistginx.http.channel import Channel, Frontend
 from twistginx.interfaces import IStreaming
@@ -71,6 +72,12 @@ class Answer:
         line, *lines = head.split(b"\r\n")
         self.status = int(line.split(b" ")[1])
         self.fields = [tuple(each.split(b": ", 1)) for each in lines]
+        if self[b"Transfer-Encoding"] == b"chunked" and self.body:
+            decoded: list[bytes] = []
+            decoder = _ChunkedTransferDecoder(decoded.append, lambda rest: None)
+            decoder.dataReceived(self.body)
+            decoder.noMoreData()
+            self.body = b"".join(decoded)
 
     def __getitem__(self, name: bytes) -> bytes | None:
         values = [value for key, value in self.fields if key.lower() == name.lower()]

@@ -4,6 +4,7 @@ Tests for L{twistginx.resources.files}.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -17,7 +18,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from twistginx.errors import ProxyError
 from twistginx.resources.files import Root, names_in
 
-NAMES = st.sampled_from([b"", b".", b"..", b"...", b"a", b".git", b".well-known", b"..\\..", b"\0", b"\xff\xfe", b"%2e%2e"])
+NAMES = st.sampled_from(
+    [b"", b".", b"..", b"...", b"a", b".git", b".well-known", b"..\\..", b"\0", b"\xff\xfe", b"%2e%2e"]
+)
 
 
 class NamesTests(SynchronousTestCase):
@@ -240,7 +243,7 @@ class RootTests(SynchronousTestCase):
         real = os.stat
         for names, victim, target in (
             (["a.txt"], self.root / "a.txt", "../secret.txt"),
-            (["sub", "b.txt"], self.root / "sub", ".."),
+            (["sub", "secret.txt"], self.root / "sub", "../rootbeer"),
         ):
 
             def stat_and_exchange(path, victim=victim, target=target, **options):
@@ -281,8 +284,6 @@ class RootTests(SynchronousTestCase):
         self.link("loop", "loop")
         before = os.listdir("/proc/self/fd")
         for names in (["a.txt"], ["sub", "b.txt"], ["sub"], ["x"], ["out"], ["loop"], ["sub", "deep", "x"]):
-            try:
+            with contextlib.suppress(ProxyError):
                 self.read(*names)
-            except ProxyError:
-                pass
         self.assertEqual(len(os.listdir("/proc/self/fd")), len(before))

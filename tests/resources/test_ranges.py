@@ -11,7 +11,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from twistginx.resources.ranges import MAXIMUM, parse_range
 
 #: Pieces that fields are made of, near enough to valid ones to be interesting.
-PIECES = st.sampled_from([b"bytes", b"=", b"-", b",", b" ", b"\t", b"0", b"5", b"99", b"100", b"9" * 30, b"x", b"+1", b"\xb2"])
+PIECES = st.sampled_from(
+    [b"bytes", b"=", b"-", b",", b" ", b"\t", b"0", b"5", b"99", b"100", b"9" * 30, b"x", b"+1", b"\xb2"]
+)
 
 
 class ParseRangeTests(SynchronousTestCase):

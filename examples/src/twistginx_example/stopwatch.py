@@ -65,7 +65,8 @@ class Stopwatch:
         The last byte has left.
         """
         if record.seconds > self._slow:
-            self._log.warn("{uri} took {seconds:.1f} s", uri=request.head.target, seconds=record.seconds)
+            target = request.head.target.decode("latin-1")
+            self._log.warn("{target} took {seconds:.1f} s", target=target, seconds=record.seconds)
 
 
 def make(config: Config, context: Any) -> Stopwatch:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 import idna
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from twistginx.config.text import Secret, Text
 
 _URL: Final = re.compile(r"(https?)://(.*)", re.IGNORECASE)
-_AUTHORITY: Final = re.compile(r"(\[[^\[\]]*\]|[^\[\]:/]*)(?::(\d*))?")
+_AUTHORITY: Final = re.compile(r"(\[[^\[\]]*\]|[^\[\]:/]*)(?::([0-9]*))?")
 _PREFIXED: Final = re.compile(r"[a-z][a-z0-9_+-]*:", re.IGNORECASE)
+_ARGUMENT: Final = re.compile(r"(?:((?:[^=\\]|\\.)*)(=))?(.*)", re.DOTALL)
 _LABEL: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 #: The prefixes that begin a client endpoint string of Twisted's own and are never the name of a host.
@@ -48,7 +49,8 @@ class ServerAddress:
     :ivar port: 0 unless ``tcp``.
     :ivar path: of the socket, absolute; None unless ``unix``.
     :ivar secure: TLS is to be spoken.  An opaque endpoint does its own.
-    :ivar text: the canonical text; as written where ``{env.X}`` or ``{file.P}`` is in it.
+    :ivar text: the canonical text.
+    :ivar written: as it stands in the file, where ``{env.X}`` or ``{file.P}`` is in it; else empty.
     """
 
     kind: Literal["tcp", "unix", "endpoint"]
@@ -57,6 +59,7 @@ class ServerAddress:
     path: Path | None
     secure: bool
     text: str = field(eq=False)
+    written: str = field(default="", eq=False, repr=False)
 
     @classmethod
     def parse(cls, text: str) -> ServerAddress:
@@ -66,18 +69,25 @@ class ServerAddress:
 
         :raise ValueError: with a short reason.
         """
+        address = cls._parse(text)
+        return evolve(address, written=text.written) if isinstance(text, Secret) else address
+
+    @classmethod
+    def _parse(cls, text: str) -> ServerAddress:
         url = _URL.fullmatch(text)
         if url is not None:
             return cls._url(text, url[1].lower(), url[2])
         if "://" in text:
             raise ValueError(f'{text!r}: only "http://" and "https://" are known')
         prefix, _, rest = text.partition(":")
-        if prefix == "unix" and rest and ":" not in rest:
+        if prefix in _PREFIXES and not rest:
+            raise ValueError(f"{text!r} says nothing after its prefix")
+        if prefix == "unix" and ":" not in rest:
             path = base_of(text) / rest
-            return cls("unix", "", 0, path, False, _canonical(text, f"unix:{path}"))
+            return cls("unix", "", 0, path, False, f"unix:{path}")
         if prefix in ("tcp", "tls") and "=" not in rest and "\\" not in rest:
             host, port = _authority(text, rest, None)
-            return cls("tcp", host, port, None, prefix == "tls", _canonical(text, f"{prefix}:{_joined(host, port)}"))
+            return cls("tcp", host, port, None, prefix == "tls", f"{prefix}:{_joined(host, port)}")
         if prefix in _PREFIXES and rest and ("=" in rest or ":" in rest or "\\" in rest):
             return cls("endpoint", "", 0, None, False, str(text))
         if text.count(":") > 1 and not text.startswith("["):
@@ -86,7 +96,7 @@ class ServerAddress:
             if _PREFIXED.match(text):
                 return cls("endpoint", "", 0, None, False, str(text))
         host, port = _authority(text, text, None)
-        return cls("tcp", host, port, None, False, _canonical(text, _joined(host, port)))
+        return cls("tcp", host, port, None, False, _joined(host, port))
 
     @classmethod
     def _url(cls, text: str, scheme: str, rest: str) -> ServerAddress:
@@ -100,14 +110,10 @@ class ServerAddress:
             raise ValueError(f"{text!r}: a user and a password cannot stand here")
         secure = scheme == "https"
         host, port = _authority(text, authority, 443 if secure else 80)
-        return cls("tcp", host, port, None, secure, _canonical(text, f"{scheme}://{_joined(host, port)}"))
+        return cls("tcp", host, port, None, secure, f"{scheme}://{_joined(host, port)}")
 
     def __str__(self) -> str:
         return _joined(self.host, self.port) if self.kind == "tcp" else self.text
-
-
-def _canonical(text: str, canonical: str) -> str:
-    return text if isinstance(text, Secret) else canonical
 
 
 def _joined(host: str, port: int) -> str:
@@ -122,6 +128,8 @@ def _authority(text: str, authority: str, default: int | None) -> tuple[str, int
     if not host:
         raise ValueError(f'{text!r} has no host, as in "127.0.0.1:{port or 8000}"')
     if port is None:
+        if default is None and host.isdigit():
+            raise ValueError(f'{text!r} has no host, as in "{text.removesuffix(host)}127.0.0.1:{host}"')
         if default is None:
             raise ValueError(f'{text!r} has no port, as in "{authority}:8000"')
         return parse_host(host), default
@@ -198,38 +206,32 @@ class HostName(str):
         return cls(f"*.{host}" if text.startswith("*.") else host)
 
 
-class Endpoint(str):
+def parse_endpoint(text: str) -> str:
     """
-    A server endpoint string, or the name of a listener (which has no colon); relative paths in the strings of
-    Twisted's own endpoints have been resolved.  Whether the string can be listened on is checked by build.
+    ``text`` as a server endpoint string, or the name of a listener (which has no colon).
+
+    Relative paths in the strings of Twisted's own endpoints are resolved.  Whether it can be listened on is checked by
+    build.  A plain str, because Twisted's parser takes no subclass.
+
+    :raise ValueError: with a short reason.
     """
+    if not text or text != text.strip():
+        raise ValueError(f'{text!r} is not an endpoint such as "tcp:8080" or "unix:/run/web.sock"')
+    if text.isdigit():
+        raise ValueError(f'{text!r} is only a port: write "tcp:{text}"')
+    if re.fullmatch(r"(\d+\.\d+\.\d+\.\d+|\*|\[.*\]|localhost):\d+", text):
+        host, _, port = text.rpartition(":")
+        host = host.strip("[]").replace(":", "\\:")
+        interface = "" if host == "*" else f":interface={'127.0.0.1' if host == 'localhost' else host}"
+        raise ValueError(f'{text!r} is not an endpoint: write "tcp:{port}{interface}"')
+    return _resolved(str(text), base_of(text))
 
-    __slots__ = ()
 
-    @property
-    def is_name(self) -> bool:
-        """
-        Is it the name of a listener?
-        """
-        return ":" not in self
-
-    @classmethod
-    def parse(cls, text: str) -> Endpoint:
-        """
-        The endpoint that ``text`` says.
-
-        :raise ValueError: with a short reason.
-        """
-        if not text or text != text.strip():
-            raise ValueError(f'{text!r} is not an endpoint such as "tcp:8080" or "unix:/run/web.sock"')
-        if text.isdigit():
-            raise ValueError(f'{text!r} is only a port: write "tcp:{text}"')
-        if re.fullmatch(r"(\d+\.\d+\.\d+\.\d+|\*|\[.*\]|localhost):\d+", text):
-            host, _, port = text.rpartition(":")
-            host = host.strip("[]").replace(":", "\\:")
-            interface = "" if host == "*" else f":interface={'127.0.0.1' if host == 'localhost' else host}"
-            raise ValueError(f'{text!r} is not an endpoint: write "tcp:{port}{interface}"')
-        return cls(_resolved(str(text), base_of(text)))
+def is_listener_name(listen: str) -> bool:
+    """
+    Is this entry of ``listen`` the name of a listener, and no endpoint string?
+    """
+    return ":" not in listen
 
 
 def _resolved(text: str, base: Path) -> str:
@@ -247,9 +249,7 @@ def _resolved(text: str, base: Path) -> str:
     resolved = ""
     for raw in arguments:
         argument, end = (raw[:-1], ":") if raw.endswith(":") else (raw, "")
-        name, equals, value = argument.partition("=")
-        if not equals:
-            name, value = "", argument
+        name, equals, value = _ARGUMENT.fullmatch(argument).groups("")  # type: ignore[union-attr]  # it may be empty
         if value and (name in names if equals else position in positions):
             path = os.path.join(base, re.sub(r"\\(.)", r"\1", value))
             value = re.sub(r"([:\\=])", r"\\\1", path)

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from twistginx.config.address import Endpoint
+from twistginx.config.address import is_listener_name
 from twistginx.config.faults import did_you_mean
 from twistginx.config.scanner import KeyPath
 from twistginx.config.schema import Listener, Root, Route, Site, SiteTLS, Stream, Upstream, UpstreamTLS
@@ -131,7 +131,7 @@ class Checks:
                 endpoint = self.endpoint(entry, where)
                 if endpoint is None:
                     continue
-                tls = key == "listen_tls" or (entry.is_name and self._listeners[entry].tls)
+                tls = key == "listen_tls" or (is_listener_name(entry) and self._listeners[entry].tls)
                 secure |= tls
                 if self.claim(endpoint, _Use(_TLS if tls else _PLAIN, where), path):
                     endpoints.append(endpoint)
@@ -169,7 +169,7 @@ class Checks:
             for index, entry in enumerate(stream.listen if self.sound(*path, "listen") else ()):
                 where = self.element((*path, "listen"), index)
                 endpoint = self.endpoint(entry, where)
-                if entry.is_name and endpoint is not None and self._listeners[entry].tls:
+                if is_listener_name(entry) and endpoint is not None and self._listeners[entry].tls:
                     self.report(where, f'the listener "{entry}" has tls = true, which is for sites')
                 elif endpoint is not None:
                     self.claim(endpoint, _Use(_STREAM, where), path)
@@ -180,11 +180,11 @@ class Checks:
             if isinstance(name, str) and isinstance(upstreams, dict) and name not in upstreams and self.source.complete:
                 self.report((*path, "upstream"), f'there is no upstream "{name}"', did_you_mean(name, upstreams))
 
-    def endpoint(self, entry: Endpoint, where: KeyPath) -> str | None:
+    def endpoint(self, entry: str, where: KeyPath) -> str | None:
         """
         The endpoint string that ``entry`` stands for; None when there is no such listener, or a bad one.
         """
-        if not entry.is_name:
+        if not is_listener_name(entry):
             return entry
         if entry in self._listeners:
             return self._listeners[entry].endpoint

@@ -4,17 +4,16 @@ Turns the tables of a configuration into frozen attrs classes, strictly, and fin
 ``cattrs`` finds the hook for a type; the hooks are ours, because a person is to read what they say: nothing is
 coerced, unknown keys are refused, and every fault is gathered, with the keys that lead to it.
 
-A field may be a str, int, float, bool, ``pathlib.Path`` (resolved against the file that it is written in), ``Literal``,
-an enum, anything with a classmethod ``parse(text)`` that raises ValueError (``Duration``, ``Template``, ...),
-``NetworkSet``, ``tuple[T, ...]``, ``dict[str, T]``, another attrs class, ``Any`` (plain TOML values), and unions of
-these.  The metadata ``{"single": True}`` lets one value stand for a tuple of one; with ``{"composed": True}`` a field
-is not a key of the table.
+A field may be a str, int, float, bool, ``pathlib.Path`` (resolved against the file that it is written in),
+``Literal``, an enum, anything with a classmethod ``parse(text)`` that raises ValueError (``Duration``, ``Template``,
+...), ``NetworkSet``, ``Annotated[str, parser]``, ``tuple[T, ...]``, ``dict[str, T]``, another attrs class, ``Any``
+(plain TOML values), and unions of these.  The metadata ``{"single": True}`` lets one value stand for a tuple of one;
+with ``{"composed": True}`` a field is not a key of the table.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from difflib import get_close_matches
 from enum import Enum
 from functools import cache
 from pathlib import Path
@@ -25,10 +24,10 @@ import attrs
 from cattrs import Converter
 
 from twistginx.config.address import base_of
-from twistginx.config.faults import Fault, Faults, Rejected, did_you_mean, faults_of, shown, wrong
+from twistginx.config.faults import Fault, Faults, Rejected, did_you_mean, faults_of, wrong
 from twistginx.config.networks import Network, NetworkSet
 from twistginx.config.source import plain
-from twistginx.config.text import Text, written
+from twistginx.config.text import Text
 from twistginx.config.units import Duration, Size
 
 T = TypeVar("T")
@@ -99,6 +98,23 @@ def _path(value: Any, _: Any) -> Path:
     return base_of(value) / value
 
 
+def _annotated(type_: Any) -> _Hook:
+    """
+    The hook of ``Annotated[str, parser]``, and of a type that is annotated with something else.
+    """
+    parser = next(filter(callable, type_.__metadata__), None)
+    if parser is None:
+        inner = _CONVERTER.get_structure_hook(type_.__origin__)
+        return lambda value, _: inner(value, type_.__origin__)
+
+    def hook(value: Any, _: Any) -> Any:
+        if not isinstance(value, str):
+            raise wrong(value, "a string")
+        return plain(parser(value))
+
+    return hook
+
+
 def _special(type_: Any) -> _Hook:
     return _enum if issubclass(type_, Enum) else _parsed
 
@@ -129,10 +145,6 @@ def _choice(value: Any, choices: Iterable[Any]) -> Any:
     for choice in choices:
         if value == choice and isinstance(value, bool) is isinstance(choice, bool):
             return choice
-    words = [str(choice) for choice in choices if isinstance(choice, str)]
-    close = get_close_matches(written(value), words, 1) if isinstance(value, str) else []
-    if close:
-        raise Rejected(f"is {shown(value)}", f'did you mean "{close[0]}"?')
     named = [f'"{choice}"' if isinstance(choice, str) else str(plain(choice)).lower() for choice in choices]
     raise wrong(value, " or ".join([", ".join(named[:-1]), named[-1]]) if len(named) > 1 else named[0])
 
@@ -145,14 +157,15 @@ def _array(value: Any, element: Any) -> list[Any]:
         raise wrong(value, "an array")
     hook = _CONVERTER.get_structure_hook(element)
     elements = []
-    faults = []
+    faults: list[Fault] = []
     for index, each in enumerate(value):
         try:
             elements.append(hook(each, element))
-        except Exception as error:  # noqa: BLE001  # whatever a plugin's class raises is said of its value
+        except Exception as error:  # whatever a plugin's class raises is said of its value
             faults += faults_of(error, index)
+            elements.append(_stand_in(error))
     if faults:
-        raise Faults(faults)
+        raise Faults(faults, None if None in elements else tuple(elements))
     return elements
 
 
@@ -177,7 +190,7 @@ def _dict(value: Any, type_: Any) -> dict[str, Any]:
     for key, each in value.items():
         try:
             table[key] = hook(each, element)
-        except Exception as error:  # noqa: BLE001  # see above
+        except Exception as error:  # see above
             faults += faults_of(error, key)
     if faults:
         raise Faults(faults)
@@ -202,8 +215,7 @@ def _union(value: Any, type_: Any) -> Any:
             if member is members[-1]:
                 raise
             expected.append(str(error))
-    close = [hint for hint in expected if hint.startswith("did you mean")]
-    raise Rejected(f"is {shown(value)}", close[0] if close else f"expected {' or '.join(expected)}")
+    raise wrong(value, " or ".join(expected))
 
 
 def _is_union(type_: Any) -> bool:
@@ -247,6 +259,7 @@ def _class(cls: Any) -> _Hook:
 def _table(cls: Any, table: dict[str, Any], composed: dict[str, Any]) -> Any:
     plan = _plan(cls)
     values = dict(composed)
+    stand_ins: dict[str, Any] = {}
     faults = [Fault((key,), "unknown key", did_you_mean(key, plan), True) for key in table if key not in plan]
     for key, (field, hook) in plan.items():
         if key in table:
@@ -254,20 +267,21 @@ def _table(cls: Any, table: dict[str, Any], composed: dict[str, Any]) -> Any:
             single = field.metadata.get("single") and not isinstance(raw, list)
             try:
                 values[key] = hook([raw] if single else raw, field.type)
-            except Exception as error:  # noqa: BLE001  # whatever a plugin's class raises is said of its value
+            except Exception as error:  # whatever a plugin's class raises is said of its value
                 found = faults_of(error, key)
                 # An array that was not written has no place.
                 faults += [attrs.evolve(fault, path=(key,)) for fault in found] if single else found
+                stand_ins[key] = _stand_in(error)
         elif field.default is attrs.NOTHING:
             faults.append(Fault((), f'the key "{key}" is missing', "", True))
     if not faults:
         try:
             return cls(**values)
         except (ValueError, TypeError) as error:
-            faults = _invalid(cls, values) or faults_of(error)
+            faults = _invalid(cls, values, table) or faults_of(error)
     else:
-        faults += _invalid(cls, values)
-    raise Faults(faults, _partial(cls, values, faults))
+        faults += _invalid(cls, values, table)
+    raise Faults(faults, _partial(cls, {**values, **stand_ins}, faults, stand_ins))
 
 
 def _from_shorthand(cls: Any, value: Any) -> Any:
@@ -290,14 +304,23 @@ def _from_shorthand(cls: Any, value: Any) -> Any:
     return attrs.evolve(result, **found) if found else result
 
 
-def _invalid(cls: Any, values: dict[str, Any]) -> list[Fault]:
+def _stand_in(error: Exception) -> Any:
+    return error.partial if isinstance(error, Faults) else None
+
+
+def _invalid(cls: Any, values: dict[str, Any], table: dict[str, Any]) -> list[Fault]:
     """
     What the validators of single fields say.
+
+    :param table: as written; of what is there and not among the ``values``, nothing is known.
     """
     stub = object.__new__(cls)
     for field in attrs.fields(cls):
         if field.alias in values:
             object.__setattr__(stub, field.name, values[field.alias])
+        # A factory makes nothing that a validator of another field would look at.
+        elif not (field.alias in table or field.default is attrs.NOTHING or hasattr(field.default, "takes_self")):
+            object.__setattr__(stub, field.name, field.default)
     faults = []
     for field in attrs.fields(cls):
         if field.validator is None or field.alias not in values or field.converter is not None:
@@ -311,11 +334,11 @@ def _invalid(cls: Any, values: dict[str, Any]) -> list[Fault]:
     return faults
 
 
-def _partial(cls: Any, values: dict[str, Any], faults: list[Fault]) -> Any:
-    wrong = {fault.path[0] for fault in faults if fault.path}
+def _partial(cls: Any, values: dict[str, Any], faults: list[Fault], stand_ins: dict[str, Any]) -> Any:
+    bad = {fault.path[0] for fault in faults if fault.path and stand_ins.get(str(fault.path[0])) is None}
     try:
-        return cls(**{key: value for key, value in values.items() if key not in wrong})
-    except Exception:  # noqa: BLE001  # something without a default is wrong
+        return cls(**{key: value for key, value in values.items() if key not in bad})
+    except Exception:  # something without a default is wrong
         return None
 
 
@@ -340,6 +363,7 @@ def _converter() -> Converter:
     converter.register_structure_hook_func(
         lambda type_: isinstance(type_, type) and callable(getattr(type_, "parse", None)), _parsed
     )
+    converter.register_structure_hook_factory(lambda type_: hasattr(type_, "__metadata__"), _annotated)
     converter.register_structure_hook(NetworkSet, _networks)
     return converter
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import attrs
 import toml
 
-from twistginx.config.address import ServerAddress
+from twistginx.config.address import HostName, ServerAddress
 from twistginx.config.scanner import KeyPath
 from twistginx.config.schema import Defaults, Policy, Root, Route, Stream, Upstream, Use
 from twistginx.config.source import Source
@@ -64,8 +64,9 @@ def write(data: Mapping[str, Any]) -> str:
     """
     text: str = toml.dumps(data, encoder=Encoder())
     try:
+        text.encode()
         read = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:
         raise DumpError(f"the dump is not TOML: {error}") from error
     # As texts, because nan is not equal to itself.
     if _canonical(read) != _canonical(data):
@@ -219,7 +220,9 @@ class _Plain:
             return self.scalar(value.value)
         if isinstance(value, (bool, Secret)):
             return value
-        if isinstance(value, (Template, ServerAddress)):
+        if isinstance(value, ServerAddress):
+            return value.written or value.text
+        if isinstance(value, Template):
             return value.text
         if isinstance(value, (PurePath, str)) or hasattr(type(value), "parse"):
             return str(value)
@@ -237,6 +240,7 @@ class _Plain:
             return scalar
         if path in self.source.secrets:
             return above.written
-        # A table was made of it, and this may be the part in which it is.
-        hidden = any(inserted and text in str(scalar) for text, inserted in above.pieces if text)
-        return above.written if hidden else scalar
+        # A table or an array was made of it, and this may be the part in which it is, in another spelling.
+        shown = str(scalar).casefold()
+        found = any(inserted and text.casefold() in shown for text, inserted in above.pieces)
+        return above.written if found or isinstance(value, (HostName, PurePath)) else scalar

@@ -16,6 +16,9 @@ from twistginx.config.text import written
 
 _KINDS: Final = ((list, "an array"), (dict, "a table"), ((date, time), "a date or a time"))
 
+#: How much of two words is to be the same: "paht" is close to "path", "match" is not.
+_CLOSE: Final = 0.7
+
 #: A string up to this length is shown in messages.
 _SHOWN: Final = 60
 
@@ -56,7 +59,7 @@ class Fault:
     of_key: bool = False
 
 
-class Rejected(ValueError):  # noqa: N818  # it is said of a value, and is no failure of ours
+class Rejected(ValueError):
     """
     A value that cannot be what it is to be.
     """
@@ -66,7 +69,7 @@ class Rejected(ValueError):  # noqa: N818  # it is said of a value, and is no fa
         self.expected = expected
 
 
-class Faults(Exception):  # noqa: N818  # the same, of many
+class Faults(Exception):
     """
     All that is wrong with a value.
 
@@ -85,9 +88,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """
     names = sorted(set(known))
     word = word.lower().replace("-", "_")
-    close = [_SYNONYMS[word]] if _SYNONYMS.get(word) in names else get_close_matches(word, names, 1)
+    close = [_SYNONYMS[word]] if _SYNONYMS.get(word) in names else get_close_matches(word, names, 1, _CLOSE)
+    close += [name for name in names if name.startswith(word[:5])] if len(word) > len("key") else []
     if close:
         return f'did you mean "{close[0]}"?'
+    if len(names) == 1:
+        return f'expected "{names[0]}"'
     return f"expected one of {', '.join(names)}" if names else ""
 
 

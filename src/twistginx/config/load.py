@@ -95,6 +95,8 @@ class _Draft:
         self.policies = frozenset(registry.names("policy"))
         #: The key paths at or under which something is wrong.
         self.touched: set[KeyPath] = set()
+        for path in source.unfilled:
+            self.touch(path)
 
     def root(self) -> Root:
         tree = self.source.tree
@@ -105,13 +107,9 @@ class _Draft:
         log = self.table(Log, tree.get("log", {}), ("log",)) or Log()
         defaults = self.defaults(tree.get("defaults", {}), ("defaults",), Defaults())
         upstreams = {path: self.upstream(table, path) for path, table in self.named("upstream")}
-        listeners = {
-            path: self.table(Listener, table, path, name=path[-1]) for path, table in self.named("listener")
-        }
+        listeners = {path: self.table(Listener, table, path, name=path[-1]) for path, table in self.named("listener")}
         sites = {path: self.site(table, path, defaults) for path, table in self.listed(("site",), tree.get("site", []))}
-        streams = {
-            path: self.stream(table, path) for path, table in self.listed(("stream",), tree.get("stream", []))
-        }
+        streams = {path: self.stream(table, path) for path, table in self.listed(("stream",), tree.get("stream", []))}
         root = Root(
             process,
             log,
@@ -135,7 +133,11 @@ class _Draft:
     # Reporting.
 
     def report(self, path: KeyPath, message: str, expected: str = "", of_key: bool = False) -> None:
-        self.problems.append(self.source.problem(path, message, expected, of_key=of_key))
+        if path not in self.source.unfilled:
+            self.problems.append(self.source.problem(path, message, expected, of_key=of_key))
+        self.touch(path)
+
+    def touch(self, path: KeyPath) -> None:
         self.touched.update(path[:end] for end in range(1, len(path) + 1))
 
     def report_all(self, path: KeyPath, faults: Iterable[Fault]) -> None:
@@ -257,8 +259,7 @@ class _Draft:
                 self.unknown((*path, key), known)
         defaults = self.defaults(own.pop("defaults", {}), (*path, "defaults"), defaults)
         routes = [
-            self.route(table, where, defaults)
-            for where, table in self.listed((*path, "route"), own.pop("route", []))
+            self.route(table, where, defaults) for where, table in self.listed((*path, "route"), own.pop("route", []))
         ]
         return self.table(Site, own, path, defaults=defaults, routes=tuple(routes))
 
@@ -341,9 +342,7 @@ class _Draft:
             self.report_all(path, error.faults)
             return None
 
-    def policies_of(
-        self, tables: dict[str, Any], path: KeyPath, inherited: Mapping[str, Policy]
-    ) -> dict[str, Policy]:
+    def policies_of(self, tables: dict[str, Any], path: KeyPath, inherited: Mapping[str, Policy]) -> dict[str, Policy]:
         """
         The inherited policies with those of ``tables`` over them.
         """

@@ -68,7 +68,14 @@ class _Reading:
 
     def source(self) -> Source:
         source = Source(
-            tuple(self.files), self.tree, self.variables, self.contents, self.secrets, self.complete, self.owners
+            tuple(self.files),
+            self.tree,
+            self.variables,
+            self.contents,
+            self.secrets,
+            frozenset(path for path, _, _ in self.later),
+            self.complete,
+            self.owners,
         )
         self.problems += [source.problem(*each) for each in self.later]
         return source
@@ -218,7 +225,7 @@ def _syntax_error(file: SourceFile, message: str) -> Problem:
         # It is said at the end of the statement; the statement is meant.
         start = text.rfind("\n", 0, offset) + 1
         offset = start + len(text[start:]) - len(text[start:].lstrip(" \t"))
-    elif offset == len(text) and message.startswith("Un"):
+    elif not text[offset:].strip():
         # It is said at the end of the text; what was never closed is meant.
         offset = max(opener(text, offset), 0)
     position = file.at(offset)
@@ -232,6 +239,8 @@ def _hint(text: str, offset: int, message: str) -> str:
     if character and character in "“”„‘’":  # noqa: RUF001  # these are what is looked for
         return "quotes are plain: \" or '"
     opened = opener(text, offset)
+    if opened >= 0 and text[opened] == "[" and "\n" in text[opened:offset]:
+        return f"the array that begins in line {text.count(chr(10), 0, opened) + 1} is not closed before this"
     if opened >= 0 and text[opened] == "{":
         if character in ("\n", "#"):
             return "an inline table stands on one line: join the lines, or give the table a [header] of its own"

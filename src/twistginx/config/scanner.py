@@ -25,7 +25,7 @@ _SPACE: Final = re.compile(r"[ \t]*")
 _STRING: Final = re.compile(
     r'''"""(?:[^"\\]|\\.|"{1,2}(?!"))*"{3,5}'''
     r"""|'''(?:[^']|'{1,2}(?!'))*'{3,5}"""
-    r"""|"(?:[^"\\]|\\.)*"|'[^']*'""",
+    r"""|"(?!"")(?:[^"\\]|\\.)*"|'(?!'')[^']*'""",
     re.DOTALL,
 )
 #: A number, a boolean or a date (which may hold a space).

@@ -7,17 +7,20 @@ Everything is frozen, and every value is parsed: a duration is seconds, a size i
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from attrs import Attribute, Factory, field, frozen
 
-from twistginx.config.address import Endpoint, HostName, ServerAddress
+from twistginx.config.address import HostName, ServerAddress, is_listener_name, parse_endpoint
 from twistginx.config.networks import NetworkSet
 from twistginx.config.scanner import KeyPath
 from twistginx.config.source import Source
 from twistginx.config.template import LogTemplate
 from twistginx.config.units import Duration, Size
 from twistginx.errors import Problem
+
+#: A server endpoint string, or the name of a listener.
+Endpoint = Annotated[str, parse_endpoint]
 
 #: The field is not a key of the table: load puts it together.
 _COMPOSED = {"composed": True}
@@ -269,8 +272,8 @@ class Listener:
     limits: ListenerLimits = ListenerLimits()
 
     @endpoint.validator
-    def _check_endpoint(self, attribute: Attribute[Any], value: Endpoint) -> None:
-        if value.is_name:
+    def _check_endpoint(self, attribute: Attribute[Any], value: str) -> None:
+        if is_listener_name(value):
             raise ValueError(f'"{value}" is not an endpoint such as "tcp:8080"')
 
 
@@ -306,6 +309,9 @@ class SiteTLS:
 class RouteTimeouts:
     """
     The waits for an upstream, where a route needs others than the upstream has.  None: those of the upstream.
+
+    :ivar first_byte: from the end of the request to the first byte of its answer.
+    :ivar idle: between two reads, or two writes, of a body, or of a connection that was upgraded.
     """
 
     first_byte: Duration | None = field(default=None, validator=_positive)
@@ -461,8 +467,8 @@ class Root:
     source: Source = field(eq=False, repr=False)
     warnings: tuple[Problem, ...] = field(default=(), eq=False, repr=False)
 
-    def endpoint_of(self, listen: Endpoint) -> Endpoint:
+    def endpoint_of(self, listen: str) -> str:
         """
         The endpoint string that an entry of ``listen`` or ``listen_tls`` stands for.
         """
-        return self.listeners[listen].endpoint if listen.is_name else listen
+        return self.listeners[listen].endpoint if is_listener_name(listen) else listen

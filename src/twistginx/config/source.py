@@ -104,6 +104,7 @@ class Source:
     :ivar contents: the files that were read because the configuration names them: those of ``{file.P}``, certificates
         and keys.
     :ivar secrets: the key paths of strings that ``{env.X}`` or ``{file.P}`` put something in.
+    :ivar unfilled: the key paths of strings that should hold something that is not there; it was reported.
     :ivar complete: False when a file could not be read, so that something may seem to be missing that is not.
     """
 
@@ -112,6 +113,7 @@ class Source:
     variables: dict[str, str] = field(repr=False)
     contents: dict[Path, bytes] = field(repr=False)
     secrets: dict[KeyPath, Secret] = field(repr=False)
+    unfilled: frozenset[KeyPath]
     complete: bool
     #: Whose a table is: the merged path of what was merged to its file and the path there.
     _owners: dict[KeyPath, tuple[SourceFile, KeyPath]] = field(repr=False)

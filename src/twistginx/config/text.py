@@ -57,7 +57,8 @@ class Secret(Text):
         """
         ``message`` with what was put in replaced by what was written.
         """
-        message = message.replace(str.__str__(self), self.written)
+        if self:
+            message = message.replace(str.__str__(self), self.written)
         for text, inserted in self.pieces:
             if inserted and text:
                 message = message.replace(text, "...")

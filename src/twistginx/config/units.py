@@ -8,9 +8,9 @@ import re
 from decimal import Decimal
 from typing import Final
 
-_DURATION: Final = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
-_SIZE: Final = re.compile(r"(\d+(?:\.\d+)?) ?([A-Za-z]*)")
-_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|s|m|h|d)")
+_SIZE: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?) ?([A-Za-z]*)")
+_NUMBER: Final = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 
 #: Unit to seconds, the largest first.
 _SECONDS: Final = {

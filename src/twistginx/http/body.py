@@ -4,6 +4,7 @@ The body of a request, on its way from the wire to whoever wants it.  Pure.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
@@ -41,6 +42,7 @@ class RequestBody:
     """
 
     __slots__ = (
+        "_delivering",
         "_held",
         "_notify",
         "_paused",
@@ -54,7 +56,8 @@ class RequestBody:
     )
 
     def __init__(self, length: int | None) -> None:
-        self._held: list[bytes] = []
+        self._delivering = False
+        self._held: deque[bytes] = deque()
         self._notify: Callable[[], None] | None = None
         self._paused = False
         self._receiver: BodyReceiver | None = None
@@ -92,23 +95,30 @@ class RequestBody:
     def deliver(self) -> None:
         """
         Hand on what is held, as far as it is wanted.
+
+        The receiver may pause, resume and even end the request meanwhile; whatever it raises is the caller's to catch.
         """
-        receiver = self._receiver
-        if receiver is None:
+        if self._receiver is None or self._delivering:
             return
         held = self._held
-        while held and not self._paused:
-            receiver.body_data(held.pop(0))
-        if self.complete and not held and not self.ended and not self._paused:
-            self.ended = True
-            receiver.body_end(self.trailers)
+        self._delivering = True
+        try:
+            while held and not self._paused:
+                self._receiver.body_data(held.popleft())
+            if self.complete and not held and not self.ended and not self._paused:
+                self.ended = True
+                self._receiver.body_end(self.trailers)
+        finally:
+            self._delivering = False
 
     def discard(self) -> None:
         """
         Nobody wants the rest: it is dropped as it arrives.
         """
         self._receiver = _NOBODY
+        self._notify = None
         self._paused = False
+        self._held.clear()
         self.deliver()
 
     # The receiver's side.

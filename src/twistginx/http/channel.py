@@ -12,7 +12,7 @@ listener's live frontend for each request anew: that is all that a reload has to
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IAddress, IProtocol, IPushProducer, ISSLTransport
@@ -77,6 +77,9 @@ class Frontend:
     log: Callable[[Request, Record], None] | None = None
     _found: dict[bytes, Any] = field(factory=dict, init=False)
 
+    #: What is spoken here, by its names in ALPN (RFC 7301).
+    alpn: ClassVar = (b"http/1.1",)
+
     def build_protocol(self, listener: Any, address: IAddress) -> IProtocol:
         """
         A channel for a connection from ``address``.
@@ -116,6 +119,7 @@ class Channel(Protocol):
     :ivar address: of the client, or of the proxy before us.
     :ivar scheme: ``b"http"`` or ``b"https"``, as the connection was made.
     :ivar closing: no further request is taken from this connection.
+    :ivar writable: does the client read?  False: whatever produces the response is to wait.
     """
 
     _log = Logger(namespace="twistginx.http")
@@ -128,11 +132,12 @@ class Channel(Protocol):
         self.ticker = self.frontend.ticker
         self.scheme = b"http"
         self.closing = False
+        self.writable = True
         self.deadline = NEVER
         self._limit = "header"
+        self._unsent = 0  # bytes, when the write deadline was set
         self._parser = RequestParser(self.frontend.head_bound, self.frontend.fields_bound)
         self._reading = True
-        self._writing = True
         self._lingering = False
         self._starting = False
         # Of the request that is being answered.
@@ -164,18 +169,7 @@ class Channel(Protocol):
             return
         body = self._body
         if body is not None and not body.ended:
-            if body.limit is not None and body.received > body.limit:
-                self.request.fail(self.request.too_large())
-                return
-            body.deliver()
-            if self.request is not None and body is self._body:
-                if body.complete:
-                    self.deadline = NEVER if self._limit == "idle" else self.deadline
-                elif parser.refusal is not None:
-                    self.request.fail(parser.refusal)
-                    return
-                elif self._limit == "idle":
-                    self._expect("idle", self.frontend.timeouts.idle)
+            self._body_arrived(body)
         self._throttle()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -184,6 +178,7 @@ class Channel(Protocol):
         self._parser.close()
         self.closing = True
         request, self.request = self.request, None
+        self._body = None
         if request is not None:
             request.connectionLost(reason)
 
@@ -193,20 +188,24 @@ class Channel(Protocol):
         """
         The client does not read as fast as we write.
         """
-        self._writing = False
+        self.writable = False
+        self._await_writing()
         if self.request is not None:
-            self._expect("write", self.frontend.timeouts.write)
             self.request.pause_source()
 
     def resumeProducing(self) -> None:
         """
         The client has read what was written.
         """
-        self._writing = True
-        if self.request is not None:
+        self.writable = True
+        request = self.request
+        if request is not None:
             if self._limit == "write":
                 self._await_body()
-            self.request.resume_source()
+            request.resume_source()
+        elif not self.closing:
+            self._limit = ""
+            self._serve()
 
     def stopProducing(self) -> None:
         """
@@ -224,21 +223,22 @@ class Channel(Protocol):
         self._starting = True
         parser = self._parser
         messages = parser.messages
-        while messages and self.request is None and not self.closing:
-            self._begin(*messages.pop(0))
+        # A client that does not read is answered nothing more: the answers would pile up here.
+        while self.request is None and self.writable and not self.closing:
+            if messages:
+                self._begin(*messages.pop(0))
+            elif parser.leftover or parser.suspended:
+                parser.resume()
+            else:
+                break
         self._starting = False
         if self.closing:
             return
-        if self.request is None:
+        if self.request is None and self.writable:
             if parser.refusal is not None:
                 self._refuse(parser.refusal)
                 return
-            if self._limit != "header":
-                # A head has its time from its first byte on; the first one of a connection, from the connection on.
-                if parser.in_head:
-                    self._expect("header", self.frontend.timeouts.header)
-                elif self._limit != "keepalive":
-                    self._expect("keepalive", self.frontend.timeouts.keepalive)
+            self._await_head()
         self._throttle()
 
     def _begin(self, head: RequestHead, body: RequestBody | None) -> None:
@@ -267,21 +267,20 @@ class Channel(Protocol):
         if body is not None and not body.complete:
             self._linger()
             return
-        if body is not None:
-            body.discard()
         if self.closing or not request.head.keep_alive:
             self.loseConnection()
             return
-        if self._parser.suspended:
-            self._parser.resume()
-        self._limit = ""
+        if self.writable:
+            self._limit = ""
+        else:
+            self._await_writing()
         self._serve()
 
     def _refuse(self, error: ProxyError) -> None:
         """
         What came in is no request: answer the failure, and close.
         """
-        head = RequestHead(b"-", b"-", b"HTTP/1.1", self._parser.unfinished_fields())
+        head = self._parser.unfinished()
         head.keep_alive = False
         # The rest of what the client is sending is unknown, so it is read for a while after the answer.
         body = self._body = RequestBody(None)
@@ -290,6 +289,25 @@ class Channel(Protocol):
         request.refuse(error)
 
     # The request's body.
+
+    def _body_arrived(self, body: RequestBody) -> None:
+        """
+        A read of the body, or of what follows it: hand it on.
+        """
+        request = self.request
+        assert request is not None
+        if body.limit is not None and body.received > body.limit:
+            request.fail(request.too_large())
+            return
+        try:
+            body.deliver()
+        except Exception:
+            request.processingFailed(Failure())
+        if body is self._body:
+            if not body.complete and self._parser.refusal is not None:
+                request.fail(self._parser.refusal)
+            elif self._limit == "idle":
+                self._await_body()
 
     def _body_wanted(self) -> None:
         """
@@ -302,19 +320,52 @@ class Channel(Protocol):
             self._continues = False
             if not body.received and self.request is not None and not self.request.started:
                 self.write(CONTINUE)
+                if self._limit == "idle":
+                    self._await_body()
         body.deliver()
         self._throttle()
 
     def _await_body(self) -> None:
         """
-        Set the deadline for the next bytes of the body, if there are any to come.
+        Set the deadline for the next bytes of the body, if there are any to come, and the client has been asked for them.
         """
         body = self._body
-        if body is not None and not body.complete:
-            self._expect("idle", self.frontend.timeouts.idle)
-        else:
-            self.deadline = NEVER
+        if body is None or body.complete:
             self._limit = ""
+            self.deadline = NEVER
+        else:
+            self._limit = "idle"
+            self.deadline = (
+                self.ticker.now + self.frontend.timeouts.idle if self._reading and not self._continues else NEVER
+            )
+
+    def _await_head(self) -> None:
+        """
+        Set the deadline for the next request.
+
+        A head has its time from its first byte on; the first one of a connection, from the connection on.
+        """
+        limit = self._limit
+        if limit == "header":
+            return
+        if self._parser.in_head:
+            self._expect("header", self.frontend.timeouts.header)
+        elif limit != "keepalive":
+            self._expect("keepalive", self.frontend.timeouts.keepalive)
+
+    def _await_writing(self) -> None:
+        """
+        Set the deadline for the client to take more of what was written.
+        """
+        self._unsent = self._count_unsent()
+        self._expect("write", self.frontend.timeouts.write)
+
+    def _count_unsent(self) -> int:
+        """
+        How many bytes the transport has not passed on, where it can say so.
+        """
+        unsent = getattr(self.transport, "unsent", None)
+        return 0 if unsent is None else unsent()
 
     def _throttle(self) -> None:
         """
@@ -327,12 +378,10 @@ class Channel(Protocol):
             self._reading = reading
             if reading:
                 self.transport.resumeProducing()  # type: ignore[union-attr]  # a pausable transport, as all of TCP is
-                if self._limit == "idle":
-                    self._expect("idle", self.frontend.timeouts.idle)
             else:
                 self.transport.pauseProducing()  # type: ignore[union-attr]
-                if self._limit == "idle":
-                    self.deadline = NEVER  # it is not the client who keeps us waiting
+            if self._limit == "idle":
+                self._await_body()
 
     # What requests call.
 
@@ -348,20 +397,6 @@ class Channel(Protocol):
         """
         self.transport.writeSequence(pieces)  # type: ignore[union-attr,arg-type]
 
-    @property
-    def writable(self) -> bool:
-        """
-        Does the client read?  False: whatever produces the response is to wait.
-        """
-        return self._writing
-
-    @property
-    def body_pending(self) -> bool:
-        """
-        Are there bytes of the request's body that have not arrived?
-        """
-        return self._body is not None and not self._body.complete
-
     def take_over(self, protocol: IProtocol) -> None:
         """
         HTTP has ended on this connection; ``protocol`` has it from here.
@@ -369,6 +404,7 @@ class Channel(Protocol):
         parser = self._parser
         rest = parser.leftover
         parser.close()
+        self.closing = True
         self.request = None
         self._body = None
         self.ticker.forget(self)
@@ -388,10 +424,11 @@ class Channel(Protocol):
         Close when all is written.
         """
         self.closing = True
+        self._parser.close()
         transport = self.transport
         assert transport is not None
         transport.unregisterProducer()
-        self._expect("write", self.frontend.timeouts.write)
+        self._await_writing()
         transport.loseConnection()
 
     def abort(self) -> None:
@@ -405,8 +442,8 @@ class Channel(Protocol):
         """
         Close as soon as the request that is being answered is; the client is told by ``Connection: close``.
         """
-        self.closing = True
-        if self.request is None and not self._lingering:
+        closing, self.closing = self.closing, True
+        if self.request is None and not closing:
             self.loseConnection()
 
     # What twisted.web.server.Request asks of its channel.
@@ -426,6 +463,16 @@ class Channel(Protocol):
         """
         if self.request is not None:
             self.request.fail(ProxyError("http_request_error", "a form that cannot be parsed"))
+
+    def _protocolUpgradeForWebsockets(self, protocol: IProtocol) -> None:
+        """
+        Called by Twisted's WebSocketResource, which writes the 101 itself.
+        """
+        request = self.request
+        assert request is not None
+        request.status = 101
+        request.started = True
+        request.take_over(protocol)
 
     @property
     def site(self) -> Any:
@@ -454,6 +501,8 @@ class Channel(Protocol):
             request.fail(ProxyError("request_body_timeout", setting=f"timeouts.idle = {seconds:g}s"))
         elif limit == "keepalive":
             self.loseConnection()
+        elif limit == "write" and self._count_unsent() < self._unsent:
+            self._await_writing()  # it is slow, and yet takes something
         else:
             # The client takes nothing, or goes on sending what nobody wants.
             if request is not None:
@@ -477,7 +526,8 @@ class Channel(Protocol):
         if not self._reading:
             self._reading = True
             transport.resumeProducing()  # type: ignore[union-attr]
-        self._expect("linger", LINGER)
+        # What the client has not read yet has the time of a write.
+        self._expect("linger", LINGER if self.writable else max(LINGER, self.frontend.timeouts.write))
         half_close = getattr(transport, "loseWriteConnection", None)
         if half_close is not None:
             half_close()

@@ -7,7 +7,8 @@ uses it; so may health checks and plugins.
 
 from __future__ import annotations
 
-from typing import Any, Final, Protocol as Structure
+from typing import Any, Final
+from typing import Protocol as Structure
 
 from attrs import frozen
 from twisted.internet.error import ConnectionDone
@@ -72,6 +73,7 @@ class ClientConnection(Protocol):
 
     :ivar owner: told about the connection's rest; None: it is closed after its first response.
     :ivar label: whatever its owner knows it by.
+    :ivar parser: what it made of the server's bytes.
     :ivar deadline: seconds on the ticker's clock.  At rest it is the owner's to set: when it passes, the connection is
         closed.
     :ivar served: how many responses it has completed.
@@ -86,7 +88,7 @@ class ClientConnection(Protocol):
         self.served = 0
         self.rested_since = 0.0
         self.ticker = ticker
-        self._parser = ResponseParser()
+        self.parser = ResponseParser()
         self._paused = False
         # Of the request that is being answered.
         self._receiver: ResponseReceiver | None = None
@@ -118,7 +120,7 @@ class ClientConnection(Protocol):
         self._patience = patience
         self._upgrade = upgrade
         self._interim = 0
-        self._parser.expect(receiver, bodiless)
+        self.parser.expect(receiver, bodiless)
         if upload is None:
             self.deadline = self.ticker.now + patience.first_byte
             self.transport.write(head)  # type: ignore[union-attr]  # it is connected
@@ -134,7 +136,7 @@ class ClientConnection(Protocol):
         """
         if self._receiver is not None:
             self._receiver = None
-            self._parser.drop()
+            self.parser.drop()
             self._stop_upload()
         self.deadline = NEVER
         self.transport.abortConnection()  # type: ignore[union-attr]
@@ -148,20 +150,6 @@ class ClientConnection(Protocol):
         if self._paused:
             self._resume()
         self.transport.loseConnection()  # type: ignore[union-attr]
-
-    @property
-    def linger(self) -> float | None:
-        """
-        The seconds that the server keeps the connection at rest, if it has said so.
-        """
-        return self._parser.linger
-
-    @property
-    def answered(self) -> bool:
-        """
-        Has any byte of an answer to the last request arrived?
-        """
-        return self._parser.answered
 
     # The response as a producer.
 
@@ -198,7 +186,7 @@ class ClientConnection(Protocol):
         if receiver is None:
             self._unasked()
             return
-        parser = self._parser
+        parser = self.parser
         try:
             complete = parser.feed(data)
         except ProxyError as error:
@@ -223,7 +211,7 @@ class ClientConnection(Protocol):
         self.ticker.forget(self)
         self.deadline = NEVER
         receiver = self._receiver
-        parser = self._parser
+        parser = self.parser
         if receiver is None:
             self._leave(True)
         else:
@@ -253,7 +241,7 @@ class ClientConnection(Protocol):
         upload = self._upload
         if upload is not None and upload.blocked:
             self._fail(ProxyError("connection_write_timeout", setting=patience.idle_setting))
-        elif self._parser.head is None:
+        elif self.parser.head is None:
             self._fail(ProxyError("http_response_timeout", setting=patience.first_byte_setting))
         else:
             self._fail(ProxyError("connection_read_timeout", setting=patience.idle_setting))
@@ -264,7 +252,7 @@ class ClientConnection(Protocol):
 
         While the request's body is still being sent, it is the client who may be slow, and who is watched elsewhere.
         """
-        parser = self._parser
+        parser = self.parser
         patience = self._patience
         if self._paused or self._upload is not None or self._receiver is None or patience is None:
             return
@@ -319,13 +307,13 @@ class ClientConnection(Protocol):
             self.owner.connection_free(self)
         elif self.connected:
             self.close()
-        receiver.response_end(self._parser.trailers)
+        receiver.response_end(self.parser.trailers)
 
     def _switch(self, receiver: ResponseReceiver) -> None:
         """
         A 101: HTTP ends here (RFC 9110 section 15.2.2).
         """
-        parser = self._parser
+        parser = self.parser
         head = parser.head
         assert head is not None and parser.upgrade is not None
         asked = _protocols(self._upgrade or b"")
@@ -344,7 +332,7 @@ class ClientConnection(Protocol):
     def _fail(self, error: ProxyError) -> None:
         receiver = self._receiver
         self._receiver = None
-        self._parser.drop()
+        self.parser.drop()
         self._stop_upload()
         self.deadline = NEVER
         if self.connected:

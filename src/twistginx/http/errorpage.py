@@ -5,6 +5,7 @@ What a failure looks like to the client: HTML, JSON (RFC 9457) or plain text, as
 from __future__ import annotations
 
 import json
+from html import escape
 from typing import TYPE_CHECKING
 
 from twistginx.errors import ProxyError
@@ -47,7 +48,7 @@ def reply_for(error: ProxyError, request: Request) -> Reply:
     phrase = PHRASES.get(status, b"").decode()
     kind = _kind(request.head.fields.joined(b"accept"))
     if kind == "html":
-        setting = f" ({error.setting})" if error.setting else ""
+        setting = f" ({escape(error.setting)})" if error.setting else ""
         content_type = b"text/html; charset=utf-8"
         text = _PAGE.format(status=status, phrase=phrase, text=reason.text, word=reason.word, setting=setting)
     elif kind == "json":

@@ -29,13 +29,13 @@ def field_name(name: str, key: str) -> bytes:
         raise ConfigError(
             f"{name!r} is not the name of a header",
             key=key,
-            expected="letters, digits and hyphens, such as X-Frame-Options",
+            expected="expected letters, digits and hyphens, such as X-Frame-Options",
         )
     if encoded.lower() in OURS:
         raise ConfigError(
             f"{name} belongs to the connection, which the server keeps in order itself",
             key=key,
-            expected="another header",
+            expected="remove it",
         )
     return encoded
 
@@ -65,7 +65,7 @@ class ConfiguredFields:
                     raise ConfigError(
                         f"the value of {name} has a control character in it, or white space around it",
                         key=key,
-                        expected="one line of text",
+                        expected="expected one line of text",
                     )
             compiled.append((encoded.lower(), encoded, value))
         self._compiled = tuple(compiled)

@@ -17,45 +17,42 @@ if TYPE_CHECKING:
 #: hold no more than they must.
 READ_SIZE = 131072
 
+#: Reads in one turn of the reactor: a client that takes all that we have must not have all of our time.
+TURN = 8
+
 
 class FileBody:
     """
     Sends a FileRange as fast as the client reads: a read's worth is in memory at any time.
 
-    The request's source and watcher.  It owns the descriptor, and closes it.
+    The request's source and watcher.  It owns the file, and closes it.
     """
 
-    __slots__ = ("_descriptor", "_left", "_offset", "_request")
+    __slots__ = ("_left", "_offset", "_part", "_request", "_sending", "_waiting")
 
     def __init__(self, part: FileRange, request: Request) -> None:
-        self._descriptor = part.descriptor
+        self._part = part
         self._offset = part.start
         self._left = part.length
-        self._request = request
+        self._request: Request | None = request
+        self._sending = False
+        self._waiting = False
 
     def resumeProducing(self) -> None:
-        request = self._request
-        while self._descriptor >= 0 and request.channel.writable:
-            try:
-                data = os.pread(self._descriptor, min(READ_SIZE, self._left), self._offset)
-            except OSError as error:
-                self.close()
-                request.fail(ProxyError("proxy_internal_error", f"reading a file: {error.strerror}"))
-                return
-            if not data and self._left:
-                # It was cut while we sent it: the client must see that the body is not whole.
-                self.close()
-                request.fail(ProxyError("proxy_internal_error", "a file became shorter while it was sent"))
-                return
-            self._offset += len(data)
-            self._left -= len(data)
-            last = not self._left
-            if last:
-                self.close()
-            if data:
-                request.send(data)
-            if last:
-                request.end()
+        """
+        Send while the client reads, for one turn.
+        """
+        if self._sending:  # a transport that drains at once calls back before ``send`` returns
+            return
+        self._sending = True
+        turns = TURN
+        while turns and self._sendable:
+            turns -= 1
+            self._send_read()
+        self._sending = False
+        if self._sendable and not self._waiting:
+            self._waiting = True
+            self._request.channel.ticker.soon(self._next_turn)  # type: ignore[union-attr]  # it is sendable
 
     def pauseProducing(self) -> None:
         """
@@ -63,6 +60,9 @@ class FileBody:
         """
 
     def stopProducing(self) -> None:
+        """
+        The client left; ``client_gone`` says so too.
+        """
         self.close()
 
     def client_gone(self, error: ProxyError) -> None:
@@ -75,6 +75,39 @@ class FileBody:
         """
         Release the file; again does nothing.
         """
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        self._request = None
+        self._part.close()
+
+    @property
+    def _sendable(self) -> bool:
+        return self._request is not None and self._request.channel.writable
+
+    def _next_turn(self) -> None:
+        self._waiting = False
+        self.resumeProducing()
+
+    def _send_read(self) -> None:
+        """
+        Send one read, and the end behind the last.
+        """
+        request = self._request
+        assert request is not None
+        try:
+            data = os.pread(self._part.descriptor, min(READ_SIZE, self._left), self._offset)
+        except OSError as error:
+            self.close()
+            request.fail(ProxyError("proxy_internal_error", f"reading a file: {error.strerror}"))
+            return
+        if not data and self._left:
+            # It was cut while we sent it: the client must see that the body is not whole.
+            self.close()
+            request.fail(ProxyError("proxy_internal_error", "a file became shorter while it was sent"))
+            return
+        self._offset += len(data)
+        self._left -= len(data)
+        last = not self._left
+        if last:
+            self.close()
+        request.send(data)
+        if last:
+            request.end()

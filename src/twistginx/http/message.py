@@ -4,6 +4,7 @@ The nouns of HTTP: fields, heads, replies, records.  Pure data; bytes as they ar
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -134,7 +135,7 @@ class ResponseHead:
 
     :ivar phrase: the reason phrase, without meaning; empty is allowed.
     :ivar length: of the body in bytes, when it is known; None: chunked, or until the connection closes.
-    :ivar close: the message says (read) or is to say (written) that the connection ends after it.
+    :ivar close: of one that was read: its connection ends after it.  It decides nothing where it is written.
     """
 
     __slots__ = ("close", "fields", "length", "phrase", "status")
@@ -156,7 +157,7 @@ class FileRange:
     """
     Bytes of an open file, as a body.  Whoever is handed it owns the descriptor, and closes it.
 
-    :ivar descriptor: open for reading; positioned reads only, its offset is not used.
+    :ivar descriptor: open for reading; positioned reads only, its offset is not used.  -1 when it has been closed.
     :ivar start: of the first byte.
     :ivar length: in bytes.
     """
@@ -167,6 +168,14 @@ class FileRange:
         self.descriptor = descriptor
         self.start = start
         self.length = length
+
+    def close(self) -> None:
+        """
+        Release the file; again does nothing.
+        """
+        descriptor, self.descriptor = self.descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class Reply:
@@ -179,7 +188,8 @@ class Reply:
     :ivar status: 200 to 599.
     :ivar fields: without framing, Date, Server and Connection.
     :ivar body: bytes, a :class:`FileRange` (which belongs to this one response), or a callable that is given the
-        request after the head was written, and goes on with ``request.send`` and ``request.end``.
+        request after the head was written, and goes on with ``request.send`` and ``request.end``.  It is dropped
+        uncalled when no body is sent: to a HEAD, or when a policy answers instead.
     :ivar length: of the body; None for a callable that does not know it.
     :ivar wire: the head's cached wire form; the channel's.
     """

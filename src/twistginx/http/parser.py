@@ -3,11 +3,13 @@ Bytes to requests: llhttp, and everything that llhttp leaves to us (RFC 9112).
 
 Facts about llhttp (httptools 0.9) that shape this file, each held by a test:
 
-- It takes any number of Host fields, no size limits, Transfer-Encoding on HTTP/1.0, HTTP/0.9 and 2.0, fragments in
-  targets.  All of that is decided in ``on_headers_complete``.
+- It takes any number of Host fields, no size limits, Transfer-Encoding on HTTP/1.0, HTTP/0.9 and 2.0, the methods of
+  RTSP and Icecast, fragments in targets.  All of that is decided in ``on_headers_complete``.
 - ``on_url`` comes in pieces.  Trailers come through ``on_header``, after the head.
 - Pipelined requests are all delivered in one ``feed_data``.  So a feed fills ``messages``, and the channel takes them
-  one at a time, outside the callbacks.
+  one at a time, outside the callbacks.  A large read is fed in slices, and stays bytes behind the first slice that has
+  given a message: heads cost forty times their bytes.
+- A value keeps white space at its end.
 - An exception raised in a callback ends the parsing there and comes back as the ``__context__`` of an
   HttpParserCallbackError.  That is how a refusal leaves ``on_headers_complete``.
 - For an Upgrade it takes the body to be empty, whatever the fields say, and raises HttpParserUpgrade after the head.
@@ -25,6 +27,7 @@ from httptools import HttpParserUpgrade, HttpRequestParser
 from twistginx.errors import ProxyError
 from twistginx.http.body import RequestBody
 from twistginx.http.message import Fields, RequestHead
+from twistginx.http.wire import is_token
 
 #: Fields that decide framing, routing or the connection; all others pass through unread.
 _DECIDING = frozenset(
@@ -39,7 +42,24 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)\Z", re.IGNORECASE | re.DOTALL)
 _HOSTS: dict[bytes, bytes] = {}
 _HOSTS_BOUND = 4096
 
-_REFUSED_METHODS = frozenset((b"CONNECT", b"TRACE"))
+#: A Host that is longer is no name of ours, nor worth remembering: a DNS name has 253 bytes at most.
+_HOST_BOUND = 300
+
+#: Methods that llhttp knows and we refuse, with the word of the failure.  Those of RTSP and Icecast come with versions
+#: that look like HTTP/1.0 to us.
+_REFUSED_METHODS = dict.fromkeys((b"CONNECT", b"TRACE"), "method_not_allowed") | dict.fromkeys(
+    (
+        *(b"ANNOUNCE", b"DESCRIBE", b"FLUSH", b"GET_PARAMETER", b"PAUSE", b"PLAY", b"PRI", b"RECORD", b"REDIRECT"),
+        *(b"SETUP", b"SET_PARAMETER", b"SOURCE", b"TEARDOWN"),
+    ),
+    "method_not_implemented",
+)
+
+#: llhttp's words for a version that it does not know, and for the preface of HTTP/2.
+_OTHER_VERSIONS = frozenset(("Invalid HTTP version", "Pause on PRI/Upgrade"))
+
+#: Bytes that are parsed before the channel is asked to take what has come of them.
+_SLICE = 16384
 
 
 def _checked_host(value: bytes) -> bytes:
@@ -49,7 +69,7 @@ def _checked_host(value: bytes) -> bytes:
     :raise ProxyError: for what is no host (RFC 9112 section 3.2).
     """
     host = value.strip(b" \t").lower()
-    if host and not _HOST.match(host):
+    if len(value) > _HOST_BOUND or (host and not _HOST.match(host)):
         raise ProxyError("http_request_error", "the Host is not valid")
     if len(_HOSTS) >= _HOSTS_BOUND:
         _HOSTS.clear()
@@ -61,14 +81,16 @@ class RequestParser:
     """
     One connection's requests.
 
-    ``feed`` bytes, then look at ``messages`` (heads, in order; each has its ``body``), ``refusal`` and ``suspended``.
+    ``feed`` bytes, then look at ``messages`` (heads, in order; each has its ``body``), ``refusal`` and ``leftover``.
 
     :ivar messages: requests that have arrived and that nobody has taken yet, as ``(head, body)``; ``body`` is None
         for a request without one, else a RequestBody that may still be arriving.
     :ivar arriving: the body that is being received, or None.
     :ivar refusal: why the bytes after the last message are no request; nothing is parsed after it.
     :ivar in_head: some bytes of a head have arrived, and its end has not.
-    :ivar suspended: an upgrade was asked for: bytes are kept in ``leftover`` until ``resume``.
+    :ivar refused: the request that was refused, as far as it is known.
+    :ivar leftover: bytes that are not parsed before ``resume``: there are ``messages`` to be taken first.
+    :ivar suspended: the last of ``messages`` asks for an upgrade: all that follows it goes to ``leftover``.
     """
 
     __slots__ = (
@@ -80,12 +102,14 @@ class RequestParser:
         "_last",
         "_parser",
         "_primed",
+        "_tabs",
         "_target",
         "arriving",
         "in_head",
         "leftover",
         "messages",
         "refusal",
+        "refused",
         "suspended",
     )
 
@@ -103,71 +127,88 @@ class RequestParser:
         self._idle_bytes = 0  # read since the last byte of the body, and no part of it
         self._last = False
         self._primed = False
+        self._tabs = False  # a tab has been read: values may have one at their ends
         self.arriving: RequestBody | None = None
         self.in_head = False
         self.leftover = b""
         self.messages: list[tuple[RequestHead, RequestBody | None]] = []
         self.refusal: ProxyError | None = None
+        self.refused: RequestHead | None = None
         self.suspended = False
 
     def feed(self, data: bytes) -> None:
         """
         Parse ``data``.  Never raises for what a client can send.
         """
-        if self.suspended:
+        if self.suspended or self.leftover:
             self.leftover += data
             return
-        parser = self._parser
-        if parser is None:  # closed, or refused
-            return
-        arriving = self.arriving
-        before = arriving.received if arriving is not None else 0
-        continuing = self.in_head
-        taken = len(self.messages)
-        try:
-            parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            self._upgraded(data[upgrade.args[0] :])
-            return
-        except HttpParserCallbackError as error:
-            context = error.__context__
-            if not isinstance(context, ProxyError):
-                raise
-            self._refuse(context)
-            return
-        except HttpParserError as error:
-            if self._last:
-                self.close()  # bytes after a request that said it was the last
-            else:
-                self._refuse(self._meaning(error, data))
-            return
-        if self.in_head:
-            # What began behind another message is counted from its second read on: a read of slack, no more.
-            if continuing or (arriving is None and taken == len(self.messages)):
-                self._head_size += len(data)
-                if self._head_size > self._head_bound:
+        if b"\t" in data:
+            self._tabs = True
+        position = 0
+        size = len(data)
+        while position < size:
+            parser = self._parser
+            if parser is None:  # closed, or refused
+                return
+            piece = data if size <= _SLICE and not position else data[position : position + self._appetite()]
+            position += len(piece)
+            arriving = self.arriving
+            before = arriving.received if arriving is not None else 0
+            continuing = self.in_head
+            taken = len(self.messages)
+            try:
+                parser.feed_data(piece)
+            except HttpParserUpgrade as upgrade:
+                position -= len(piece) - upgrade.args[0]
+                self._upgraded()
+                if self.suspended:
+                    self.leftover = data[position:]
+                    return
+            except HttpParserCallbackError as error:
+                context = error.__context__
+                if not isinstance(context, ProxyError):
+                    raise
+                self.refused = RequestHead(parser.get_method(), self._target, b"HTTP/1.1", self._fields)
+                self._refuse(context)
+                return
+            except HttpParserError as error:
+                if self._last and self.arriving is None:
+                    self._parser = None  # bytes after a request that said it was the last
+                else:
+                    self._refuse(self._meaning(error, piece))
+                return
+            if self.in_head:
+                # What began behind another message is counted from its second read on: a read of slack, no more.
+                if continuing or (arriving is None and taken == len(self.messages)):
+                    self._head_size += len(piece)
+                    if self._head_size > self._head_bound:
+                        self._refuse(self._too_large())
+            elif arriving is not None and arriving is self.arriving:
+                # Chunk extensions, chunk sizes, trailers: whatever is no body is bounded like a head.
+                self._idle_bytes = 0 if arriving.received != before else self._idle_bytes + len(piece)
+                if self._idle_bytes > self._head_bound:
                     self._refuse(self._too_large())
-        elif arriving is not None and arriving is self.arriving:
-            # Chunk extensions, chunk sizes, trailers: whatever is no body is bounded like a head.
-            self._idle_bytes = 0 if arriving.received != before else self._idle_bytes + len(data)
-            if self._idle_bytes > self._head_bound:
-                self._refuse(self._too_large())
+            if position < size and self.messages and self.arriving is None:
+                self.leftover = data[position:]
+                return
 
     def resume(self) -> None:
         """
-        The upgrade was not to be: go on with HTTP/1.1.
+        Go on with what was left over: all messages have been taken, and an upgrade that was asked for was not to be.
         """
-        self.suspended = False
+        if self.suspended:
+            self.suspended = False
+            self._parser = HttpRequestParser(self)
         data, self.leftover = self.leftover, b""
-        self._parser = HttpRequestParser(self)
-        if data:
-            self.feed(data)
+        self.feed(data)
 
-    def unfinished_fields(self) -> Fields:
+    def unfinished(self) -> RequestHead:
         """
-        The fields of a head that did not end: what a refusal has to go by.
+        The request that was refused, or whose head has not ended, as far as it is known: a failure's answer and log go
+        by it.
         """
-        return self._fields
+        return self.refused or RequestHead(b"-", self._target or b"-", b"HTTP/1.1", self._fields)
 
     def close(self) -> None:
         """
@@ -175,6 +216,9 @@ class RequestParser:
         """
         self._parser = None
         self.arriving = None
+        self.suspended = False
+        self.leftover = b""
+        self.messages.clear()
 
     # Callbacks of llhttp.
 
@@ -197,8 +241,10 @@ class RequestParser:
             return
         parser = self._parser
         assert parser is not None
-        fields, self._fields = self._fields, Fields()
-        target, self._target = self._target, b""
+        fields = self._fields
+        target = self._target
+        if self._tabs:
+            fields[:] = [(lower, name, value.rstrip(b" \t")) for lower, name, value in fields]
         version = parser.get_http_version()
         method = parser.get_method()
         head = RequestHead(method, target, b"HTTP/1.1", fields)
@@ -230,7 +276,7 @@ class RequestParser:
         if size + 4 * len(fields) > self._head_bound:
             raise self._too_large()
         if method in _REFUSED_METHODS:
-            raise ProxyError("method_not_allowed", method.decode())
+            raise ProxyError(_REFUSED_METHODS[method], method.decode())
         if host is None:
             if head.version == b"HTTP/1.1":
                 raise ProxyError("http_request_error", "no Host field")
@@ -248,9 +294,18 @@ class RequestParser:
                 raise ProxyError("expectation_failed", "only 100-continue can be expected")
             head.expects_continue = body is not None and head.version == b"HTTP/1.1"
         # llhttp asks for an upgrade only where Connection lists it too.  h2c is refused by ignoring it: a tunnel
-        # would carry requests that nobody here has seen.  So is an upgrade with a body.
-        if upgrade is not None and body is None and parser.should_upgrade() and b"h2c" not in upgrade.lower():
+        # would carry requests that nobody here has seen.  So is an upgrade with a body, and one in HTTP/1.0 (RFC 9110
+        # section 7.8).
+        if (
+            upgrade is not None
+            and body is None
+            and version == "1.1"
+            and parser.should_upgrade()
+            and b"h2c" not in upgrade.lower()
+        ):
             head.upgrade = upgrade
+        self._fields = Fields()
+        self._target = b""
         self.arriving = body
         self.messages.append((head, body))
 
@@ -271,10 +326,20 @@ class RequestParser:
 
     # Pieces.
 
+    def _appetite(self) -> int:
+        """
+        How many bytes to feed at once: the rest of a body whose length is known is not cut.
+        """
+        body = self.arriving
+        if body is None or body.length is None:
+            return _SLICE
+        return _SLICE + body.length - body.received
+
     def _framing(self, head: RequestHead, length: bytes | None, coding: bytes | None) -> RequestBody | None:
         """
         RFC 9112 section 6.3 for requests; llhttp has refused both together, and malformed or repeated lengths.
         """
+        self._idle_bytes = 0
         if coding is not None:
             if head.version == b"HTTP/1.0":
                 raise ProxyError("http_request_error", "Transfer-Encoding in HTTP/1.0")
@@ -310,14 +375,13 @@ class RequestParser:
         head.path = path
         head.query = query if mark else None
 
-    def _upgraded(self, rest: bytes) -> None:
+    def _upgraded(self) -> None:
         """
         llhttp stopped after a head that asks for an upgrade.
         """
         head, body = self.messages[-1]
         if head.upgrade is not None:
             self.suspended = True
-            self.leftover = rest
             return
         self._parser = HttpRequestParser(self)
         if body is not None:
@@ -326,26 +390,28 @@ class RequestParser:
             self._primed = True
             framing = b"Transfer-Encoding: chunked" if body.length is None else b"Content-Length: %d" % body.length
             self._parser.feed_data(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
-        if rest:
-            self.feed(rest)
 
     def _refuse(self, error: ProxyError) -> None:
-        self.close()
+        self._parser = None
+        self.arriving = None
         self.in_head = False
         self.refusal = error
 
     def _too_large(self) -> ProxyError:
-        return ProxyError("request_header_too_large", setting=f"limits.header = {self._head_bound}")
+        # What the larger half is decides, so that it does not matter how the head was cut.
+        word = "request_target_too_long" if 2 * len(self._target) > self._head_bound else "request_header_too_large"
+        return ProxyError(word, setting=f"limits.header = {self._head_bound}")
 
-    def _meaning(self, error: HttpParserError, data: bytes) -> ProxyError:
+    @staticmethod
+    def _meaning(error: HttpParserError, data: bytes) -> ProxyError:
         """
         llhttp's words, as a row of our table.
         """
         text = str(error)
         if isinstance(error, HttpParserInvalidMethodError):
-            if re.match(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ ", data):
+            if is_token(data[:1]):
                 return ProxyError("method_not_implemented", "an unknown method")
             return ProxyError("http_request_error", "this is not HTTP")
-        if text == "Invalid HTTP version":
+        if text in _OTHER_VERSIONS:
             return ProxyError("http_version_not_supported", text)
         return ProxyError("http_request_error", text)

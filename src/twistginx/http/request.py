@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import tempfile
 from io import BytesIO
+from ipaddress import ip_address
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,8 @@ from twistginx.http import errorpage
 from twistginx.http.body import RequestBody
 from twistginx.http.filebody import FileBody
 from twistginx.http.lazy import lazy
-from twistginx.http.message import Fields, FileRange, Record, Reply, RequestHead, ResponseHead
-from twistginx.http.wire import BODYLESS, CHUNKED_LINE, CLOSE_LINE, KEEP_ALIVE_LINE, SERVER_LINE, UPGRADE_LINE
+from twistginx.http.message import PHRASES, Fields, FileRange, Record, Reply, RequestHead, ResponseHead
+from twistginx.http.wire import BODYLESS, CHUNKED_LINE, CLOSE_LINE, FRAMING, KEEP_ALIVE_LINE, SERVER_LINE, UPGRADE_LINE
 from twistginx.http.wire import chunk_size, date_line, head_block, last_chunk
 
 if TYPE_CHECKING:
@@ -39,6 +40,14 @@ CONTENT_IN_MEMORY = 100_000
 
 #: Up to this size, in bytes, two pieces are joined: one copy is cheaper than one more piece to write.
 _JOIN = 16384
+
+#: How often a pull producer is asked in one turn of the reactor.
+PULL_TURN = 16
+
+#: What a Reply has been promised to be given, and so cannot say itself.
+_OURS = FRAMING | {b"date", b"server"}
+
+_SWITCHING = 101
 
 _NOTHING: tuple[Any, ...] = ()
 
@@ -82,6 +91,8 @@ class Request(server.Request):
     _left: int | None = None  # bytes of the announced length that are still to be sent
     _pending = b""
     _error: ProxyError | None = None
+    _failing = False  # an error page is under way
+    _bare = False  # no policy is to see the response any more
     _waiting: Deferred[Any] | None = None
     _collected: Any = None
 
@@ -114,7 +125,8 @@ class Request(server.Request):
 
     @lazy
     def received_cookies(self) -> dict[bytes, bytes]:
-        self.__dict__["received_cookies"] = cookies = {}
+        cookies: dict[bytes, bytes] = {}
+        self.__dict__["received_cookies"] = cookies
         self.parseCookies()
         return cookies
 
@@ -153,7 +165,7 @@ class Request(server.Request):
 
     @lazy
     def prepath(self) -> list[bytes]:
-        return self._segments[0]
+        return list(self._segments[0])  # it grows on the way down the tree; sitepath does not
 
     @lazy
     def postpath(self) -> list[bytes]:
@@ -169,7 +181,10 @@ class Request(server.Request):
         route = self.route
         if route is None or not route.strip:
             return [], segments
-        gone = len(segments) - len(self.target_path[1:].split(b"/"))
+        target = self.target_path
+        # The prefix itself, without a slash behind it, is the resource itself, as where Twisted mounts it.
+        whole = target == b"/" and not self.head.path.endswith(b"/")
+        gone = len(segments) - (0 if whole else target.count(b"/"))
         return segments[:gone], segments[gone:]
 
     @lazy
@@ -201,6 +216,10 @@ class Request(server.Request):
             hop = _bare_address(hop.strip())  # noqa: PLW2901
             if not hop:
                 break
+            try:
+                ip_address(hop.decode("ascii"))
+            except ValueError:
+                break  # no address: a claim that nobody can have checked
             address = hop
             if not trusts(address):
                 break
@@ -227,6 +246,9 @@ class Request(server.Request):
                 return
             route = self.route = site.route_for(self)
             if route is None:
+                if self.path == b"*":
+                    self._handleStar()
+                    return
                 self.fail(ProxyError("destination_not_found", "no route matches"))
                 return
             for received in route.received:
@@ -234,9 +256,12 @@ class Request(server.Request):
             body = self.body
             if body is not None:
                 body.limit = route.body_limit
-                if body.length is not None and body.length > route.body_limit:
+                # Of a chunked body, what came with the head has been counted, and no more.
+                if (body.received if body.length is None else body.length) > route.body_limit:
                     self.fail(self.too_large())
                     return
+            if self.ended:
+                return
             if route.admit:
                 self._admit(0)
             else:
@@ -269,28 +294,32 @@ class Request(server.Request):
                 continue
             if isinstance(outcome, Deferred):
                 self._waiting = outcome
-                outcome.addCallback(self._admitted, index)
-                outcome.addErrback(self._not_admitted)
+                outcome.addCallbacks(self._admitted, self._not_admitted, callbackArgs=(index,))
                 return
             self.respond(outcome)
             return
         self._render()
 
     def _admitted(self, outcome: Reply | None, index: int) -> None:
-        self._waiting = None
         if self.ended:
+            if outcome is not None:
+                _release(outcome.body)
             return
-        if outcome is not None:
-            self.respond(outcome)
-        else:
-            self._admit(index)
+        self._waiting = None
+        try:
+            if outcome is not None:
+                self.respond(outcome)
+            else:
+                self._admit(index)
+        except Exception:
+            self.processingFailed(Failure())
 
     def _not_admitted(self, failure: Failure) -> None:
         """
         A policy that fails, fails closed.
         """
-        self._waiting = None
-        if not self.ended:
+        if not self.ended:  # else it was cancelled: nobody waits for it
+            self._waiting = None
             self.processingFailed(failure)
 
     def _render(self) -> None:
@@ -341,9 +370,6 @@ class Request(server.Request):
         """
         Called by Twisted's requestReceived: find the resource in the tree, and render it.
         """
-        if self.path == b"*":
-            self._handleStar()
-            return
         try:
             found = self.site.getResourceFor(self)
             if resource._IEncodingResource.providedBy(found):
@@ -358,24 +384,26 @@ class Request(server.Request):
         """
         Answer with ``reply``.
         """
-        route = self.route
-        if route is not None and route.responding:
-            body = reply.body
-            self._respond_slowly(ResponseHead(reply.status, Fields(reply.fields), length=reply.length), body)
+        body = reply.body
+        if self.started or self.ended:
+            _release(body)
             return
-        self._write_reply(reply)
-
-    def _write_reply(self, reply: Reply) -> None:
+        route = self.route
+        if (route is not None and route.responding and not self._bare) or not isinstance(body, bytes):
+            # Through the policies, or with a body that is not bytes.
+            head = ResponseHead(reply.status, Fields(reply.fields), length=reply.length)
+            if self._start(head, more=True):
+                self._send_whole(body)
+            else:
+                _release(body)
+            return
         wire = reply.wire
         if wire is None:
-            wire = head_block(reply.status, http.RESPONSES.get(reply.status, b""), reply.fields) + SERVER_LINE
-            if reply.length is not None and reply.status not in BODYLESS:
-                wire += b"Content-Length: %d\r\n" % reply.length
-            reply.wire = wire
-        body = reply.body
-        if not isinstance(body, bytes):
-            self._respond_slowly(ResponseHead(reply.status, Fields(reply.fields), length=reply.length), body)
-            return
+            try:
+                wire = reply.wire = _reply_block(reply)
+            except ValueError:
+                self.processingFailed(Failure())
+                return
         self.status = reply.status
         self.started = True
         head = wire + date_line() + self._connection_line() + b"\r\n"
@@ -389,31 +417,22 @@ class Request(server.Request):
             self.channel.write(head)
         self._finished()
 
-    def _respond_slowly(self, head: ResponseHead, body: Any) -> None:
+    def _send_whole(self, body: Any) -> None:
         """
-        Through the policies, or with a body that is not bytes.
+        The body of a Reply, after its head.
         """
-        if isinstance(body, FileRange):
-            file_body = FileBody(body, self)
-            self.watcher = self.source = file_body
-            self.start(head, more=True)
-            if self.ended or self.watcher is not file_body:  # a policy answered instead
-                file_body.close()
-            elif self._silent:
-                file_body.close()
-                self.end()
-            else:
-                file_body.resumeProducing()
-        elif callable(body):
-            self.start(head)
-            if not self.ended:
-                body(self)
+        if self._silent:
+            _release(body)
+            self.end()
+        elif isinstance(body, bytes):
+            self.send(body)
+            self.end()
+        elif isinstance(body, FileRange):
+            self.watcher = self.source = file_body = FileBody(body, self)
+            file_body.resumeProducing()
         else:
-            self.start(head, more=True)
-            if not self.ended:
-                if body:
-                    self.send(body)
-                self.end()
+            self.flush()
+            body(self)
 
     # The response, in pieces.
 
@@ -426,74 +445,96 @@ class Request(server.Request):
         :param more: the caller goes on in this same turn with ``send``, ``end`` or ``flush``, so that head and body
             leave together.
         """
+        self._start(head, more)
+
+    def _start(self, head: ResponseHead, more: bool) -> bool:
+        """
+        See ``start``.  False: the response has been ended instead, or had been started before.
+        """
         if self.ended or self.started:
-            return
+            return False
         route = self.route
-        if route is not None and route.responding and not self._respond_through(route.responding, head):
-            return
-        self._write_head(head, more)
+        try:
+            if (
+                route is not None
+                and route.responding
+                and not self._bare
+                and not self._respond_through(route.responding, head)
+            ):
+                return False
+            self._write_head(head, more)
+        except Exception:
+            # Whose fault it may be: never the caller's, who may be anywhere in the stack of an upstream's connection.
+            self.processingFailed(Failure())
+            return False
+        return True
 
     def _respond_through(self, policies: tuple[Any, ...], head: ResponseHead) -> bool:
         """
-        Show the head to the policies.  False: one of them has answered with a Reply of its own.
+        Show the head to the policies.  False: one of them has ended the response, or answered with a Reply of its own.
         """
-        for index, responding in enumerate(policies):
+        for responding in policies:
             outcome = responding(self, head)
+            if self.ended or self.started:
+                return False
             if outcome is None:
                 continue
             if isinstance(outcome, Reply):
-                self._detach(ProxyError("proxy_internal_error", "a policy answered instead"))
-                replaced = ResponseHead(outcome.status, Fields(outcome.fields), length=outcome.length)
-                if self._respond_through(policies[index + 1 :], replaced):
-                    self._write_head(replaced, more=True)
-                    if isinstance(outcome.body, bytes):
-                        if outcome.body:
-                            self.send(outcome.body)
-                        self.end()
-                    else:
-                        self._continue_with(outcome.body)
+                self._replace(outcome, tuple(each for each in policies if each is not responding))
                 return False
             self._filters = (*self._filters, outcome)
             head.length = None
             head.fields.drop(b"content-length")
         return True
 
-    def _continue_with(self, body: Any) -> None:
-        if isinstance(body, FileRange):
-            self.watcher = self.source = file_body = FileBody(body, self)
-            file_body.resumeProducing()
+    def _replace(self, reply: Reply, policies: tuple[Any, ...]) -> None:
+        """
+        Answer with ``reply`` instead of what a policy was shown.  All others see it as well: it is a response like any.
+        """
+        self._filters = _NOTHING
+        self._detach(ProxyError("proxy_internal_error", "a policy answered instead"))
+        head = ResponseHead(reply.status, Fields(reply.fields), length=reply.length)
+        if not self.ended and not self.started and self._respond_through(policies, head):
+            self._write_head(head, more=True)
+            self._send_whole(reply.body)
         else:
-            self.flush()
-            body(self)
+            _release(reply.body)
 
     def _write_head(self, head: ResponseHead, more: bool) -> None:
         status = head.status
         length = head.length
         fields = head.fields
+        silent = self.method == b"HEAD" or status in BODYLESS
+        names = {field[0] for field in fields}
+        if not names.isdisjoint(FRAMING):
+            # To a HEAD, and in a 304, Content-Length says what a GET would have had.
+            keep = b"content-length" if silent and length is None else b""
+            fields = Fields([field for field in fields if field[0] == keep or field[0] not in FRAMING])
         lines = head_block(status, head.phrase, fields)
+        if b"server" not in names:
+            lines += SERVER_LINE
+        if b"date" not in names:
+            lines += date_line()
+        if status == _SWITCHING:
+            if self.head.upgrade is None:
+                raise ProxyError("http_upgrade_failed", "the client did not ask for it")
+            self.status = status
+            self.started = True
+            self.channel.write(lines + UPGRADE_LINE + b"\r\n")
+            return
         self.status = status
         self.started = True
-        self._silent = self.method == b"HEAD" or status in BODYLESS
-        if b"server" not in fields:
-            lines += SERVER_LINE
-        if b"date" not in fields:
-            lines += date_line()
-        if status == 101:  # noqa: PLR2004
-            lines += UPGRADE_LINE + b"\r\n"
-            self.channel.write(lines)
-            return
+        self._silent = silent
         if length is not None:
-            if status not in BODYLESS and b"content-length" not in fields:
+            if status not in BODYLESS:
                 lines += b"Content-Length: %d\r\n" % length
-            self._left = 0 if self._silent else length
-        elif not self._silent:
+            self._left = 0 if silent else length
+        elif not silent:
             if self.head.version == b"HTTP/1.1":
                 self._chunked = True
                 lines += CHUNKED_LINE
             else:
                 self.head.keep_alive = False  # the end of the connection is the end of the body
-        if head.close and self._silent is False and length is None and not self._chunked:
-            self.head.keep_alive = False
         lines += self._connection_line() + b"\r\n"
         if more:
             self._pending = lines
@@ -506,7 +547,8 @@ class Request(server.Request):
         """
         channel = self.channel
         head = self.head
-        if channel.closing or not head.keep_alive or channel.body_pending:
+        body = self.body
+        if channel.closing or not head.keep_alive or (body is not None and not body.complete):
             head.keep_alive = False
             return CLOSE_LINE
         return b"" if head.version == b"HTTP/1.1" else KEEP_ALIVE_LINE
@@ -517,17 +559,23 @@ class Request(server.Request):
         """
         if self.ended or self._silent:
             return
-        for each in self._filters:
-            data = each.feed(data)
-            if not data:
-                return
-        if not data:
+        if not self.started:
+            self.fail(ProxyError("proxy_internal_error", "a body was sent before its head"))
             return
-        self._write_body(data)
+        if self._filters:
+            try:
+                for each in self._filters:
+                    data = each.feed(data)
+                    if not data:
+                        return
+            except Exception:
+                self.processingFailed(Failure())
+                return
+        if data:
+            self._write_body(data)
 
     def _write_body(self, data: bytes) -> None:
         size = len(data)
-        self.sent_bytes += size
         channel = self.channel
         left = self._left
         if left is not None:
@@ -535,6 +583,7 @@ class Request(server.Request):
                 self._broken(ProxyError("proxy_internal_error", "more bytes of body than announced"))
                 return
             self._left = left - size
+        self.sent_bytes += size
         pending = self._pending
         self._pending = b""
         if self._chunked:
@@ -564,13 +613,27 @@ class Request(server.Request):
         """
         if self.ended:
             return
+        if not self.started:
+            self.fail(ProxyError("proxy_internal_error", "a response was ended before its head"))
+            return
         if self._filters and not self._silent:
-            self._end_filters()
-        if self._left:
+            try:
+                self._end_filters()
+            except Exception:
+                self.processingFailed(Failure())
+                return
+        if self.ended:
+            return
+        if self._left or self.status == _SWITCHING:
             self._broken(ProxyError("proxy_internal_error", "fewer bytes of body than announced"))
             return
         if self._chunked:
-            self.channel.write(self._pending + last_chunk(trailers))
+            try:
+                last = last_chunk(trailers)
+            except ValueError:
+                self.processingFailed(Failure())
+                return
+            self.channel.write(self._pending + last)
             self._pending = b""
         else:
             self.flush()
@@ -593,8 +656,13 @@ class Request(server.Request):
         """
         Send an informational response (RFC 9110 section 15.2), unless the client speaks HTTP/1.0.
         """
-        if not self.started and not self.ended and self.head.version == b"HTTP/1.1":
-            self.channel.write(head_block(status, http.RESPONSES.get(status, b""), fields) + b"\r\n")
+        if self.started or self.ended or self.head.version != b"HTTP/1.1":
+            return
+        try:
+            block = head_block(status, PHRASES.get(status, b""), fields)
+        except ValueError:
+            return  # it is not worth the response that comes after it
+        self.channel.write(block + b"\r\n")
 
     def take_over(self, protocol: IProtocol) -> None:
         """
@@ -613,20 +681,22 @@ class Request(server.Request):
         """
         if self.ended:
             return
-        self._error = error
         if self.started:
             self._broken(error)
             return
+        if self._failing:  # a policy that sees the page of the first failure has failed in turn
+            return
+        self._failing = True
+        self._error = error
         self._detach(error)
-        try:
-            reply = errorpage.reply_for(error, self)
+        self._filters = _NOTHING
+        reply = errorpage.reply_for(error, self)
+        self.respond(reply)
+        if not self.started:
+            # A policy fails on error pages too: without any, then.
+            self._bare = True
+            self._filters = _NOTHING
             self.respond(reply)
-        except Exception:
-            # A policy fails on error pages too: without them, then.
-            self._log.failure("a policy failed on the error page of {word}", word=error.reason.word)
-            self.route = None
-            if not self.started:
-                self._write_reply(errorpage.reply_for(error, self))
 
     def give_up(self, error: ProxyError) -> None:
         """
@@ -635,8 +705,8 @@ class Request(server.Request):
         if self.ended:
             return
         self._error = error
-        self._detach(error)
         self._disconnected = True
+        self._detach(error)
         self._finished(done=False)
 
     def _broken(self, error: ProxyError) -> None:
@@ -644,29 +714,40 @@ class Request(server.Request):
         A response that cannot be completed must not look complete.
         """
         self._error = error
-        channel = self.channel
+        self._disconnected = True
         self._detach(error)
         self._finished(done=False)
-        channel.abort()
+        self.channel.abort()
 
     def _detach(self, error: ProxyError) -> None:
         """
-        Whoever produces the response is not wanted any more.
+        Whoever produces the response is not wanted any more, and is told so; nothing it does about it counts.
         """
+        ended, self.ended = self.ended, True
         watcher, self.watcher = self.watcher, None
-        self.source = None
+        producer, self.producer = self.producer, None
         waiting, self._waiting = self._waiting, None
-        if watcher is not None:
-            watcher.client_gone(error)
-        if waiting is not None:
-            waiting.cancel()
+        self.source = None
+        try:
+            if watcher is not None:
+                watcher.client_gone(error)
+            if producer is not None:
+                producer.stopProducing()
+            if waiting is not None:
+                waiting.cancel()
+        except Exception:
+            self._log.failure("{watcher} failed as it was told of {word}", watcher=watcher, word=error.reason.word)
+        self.ended = ended
 
     def processingFailed(self, reason: Failure) -> Failure:
         """
-        A resource or a policy raised.
+        A resource or a policy raised: a ProxyError says what to answer, all else is a fault to be logged.
         """
-        self._log.failure("{method} {uri} failed", failure=reason, method=self.method, uri=self.uri)
-        self.fail(ProxyError("proxy_internal_error", reason.type.__name__ if reason.type else ""))
+        error = reason.value
+        if not isinstance(error, ProxyError):
+            self._log.failure("{method} {uri} failed", failure=reason, method=self.method, uri=self.uri)
+            error = ProxyError("proxy_internal_error", type(error).__name__)
+        self.fail(error)
         return reason
 
     def connectionLost(self, reason: Failure) -> None:
@@ -709,9 +790,15 @@ class Request(server.Request):
                 except Exception:
                     self._log.failure("a policy failed in finished")
             if log is not None:
-                log(self, record)
+                try:
+                    log(self, record)
+                except Exception:
+                    self._log.failure("the access log failed")
         self.source = None
         self.watcher = None
+        self._filters = _NOTHING
+        if self.body is not None:
+            self.body.discard()
         # Only what somebody made has to be cleaned up.
         made = self.__dict__
         if "content" in made:
@@ -748,13 +835,13 @@ class Request(server.Request):
     # Twisted's interface, where it leads to ours.
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        if self.producer is not None:
+        if self.producer:
             raise ValueError(f"registering producer {producer} before previous one ({self.producer}) was unregistered")
-        self.streamingProducer = streaming
-        self.producer = producer
         if self._disconnected or self.ended:
             producer.stopProducing()
             return
+        self.streamingProducer = streaming
+        self.producer = producer
         if streaming:
             self.source = producer
             if not self.channel.writable:
@@ -768,18 +855,20 @@ class Request(server.Request):
         self.source = None
 
     def write(self, data: bytes) -> None:
-        if self.finished and not self._disconnected:
-            raise RuntimeError("Request.write called on a request after Request.finish was called.")
-        if self._disconnected or self._inFakeHead:
-            return
-        if not self.started:
-            self._start_twisted()
-        if self._encoder is not None:
-            data = self._encoder.encode(data)
-        self.send(data)
+        if self.ended:
+            if self._error is None:
+                raise RuntimeError("Request.write called on a request after Request.finish was called.")
+            return  # it has failed, and whoever writes may not know it yet
         source = self.source
+        if not self._inFakeHead:
+            if not self.started:
+                self._start_twisted()
+            if self._encoder is not None:
+                data = self._encoder.encode(data)
+            self.send(data)
+            self.flush()
         if source.__class__ is _PullSource:
-            source.resumeProducing()
+            source.written()
 
     def _start_twisted(self) -> None:
         """
@@ -814,7 +903,7 @@ class Request(server.Request):
             elif lower != b"transfer-encoding":
                 fields.extend((lower, name, value) for value in values)
         self.startedWriting = 1
-        self.start(ResponseHead(code, fields, self.code_message, length), more=False)
+        self.start(ResponseHead(code, fields, self.code_message, length), more=True)
 
     def finish(self) -> None:
         if self._disconnected:
@@ -822,16 +911,20 @@ class Request(server.Request):
                 "Request.finish called on a request after its connection was lost; "
                 "use Request.notifyFinish to keep track of this."
             )
+        if self.producer and not self.ended:
+            self._log.error("a producer was not unregistered for {request}", request=self)
+            self.unregisterProducer()
         if self._encoder is not None:
-            data = self._encoder.finish()
-            if data:
-                self.send(data)
-        if not self.started:
-            self.write(b"")
+            encoder, self._encoder = self._encoder, None
+            if not self.started:
+                self._start_twisted()
+            self.send(encoder.finish())
+        if not self.started and not self.ended:
+            self._start_twisted()
         self.end()
 
-    def setHost(self, host: bytes, port: int, ssl: bool | int = 0) -> None:
-        super().setHost(host, port, ssl)
+    def isSecure(self) -> bool:
+        return bool(self._forceSSL) or self.scheme == b"https"
 
     def __repr__(self) -> str:
         return f"<Request {self.method!r} {self.uri!r} status={self.status}>"
@@ -841,34 +934,81 @@ class _PullSource:
     """
     Twisted's pull producer, as a source: asked for more while the client reads.
 
-    One that writes before it returns is asked in a loop; one that writes later is asked again after its write.
+    One that writes before it returns is asked in a loop, of a turn's length; one that writes later is asked again after
+    its write.
     """
 
-    __slots__ = ("_asking", "_producer", "_request")
+    __slots__ = ("_asking", "_producer", "_request", "_waiting", "_written")
 
     def __init__(self, producer: Any, request: Request) -> None:
         self._producer = producer
         self._request = request
         self._asking = False
+        self._waiting = False
+        self._written = True
+
+    @property
+    def _wanted(self) -> bool:
+        request = self._request
+        return self._written and request.source is self and request.channel.writable
 
     def resumeProducing(self) -> None:
         if self._asking:
             return
         self._asking = True
-        request = self._request
-        sent = -1
-        while request.source is self and request.channel.writable and request.sent_bytes != sent:
-            sent = request.sent_bytes
-            self._producer.resumeProducing()
+        left = PULL_TURN
+        try:
+            while left and self._wanted:
+                left -= 1
+                self._written = False
+                self._producer.resumeProducing()
+        except Exception:
+            self._request.processingFailed(Failure())
         self._asking = False
+        if self._wanted and not self._waiting:
+            self._waiting = True
+            self._request.channel.ticker.soon(self._next_turn)
+
+    def written(self) -> None:
+        """
+        The producer has written.
+        """
+        self._written = True
+        if not self._asking:
+            self.resumeProducing()
 
     def pauseProducing(self) -> None:
         """
         It produces only when it is asked.
         """
 
-    def client_gone(self, error: ProxyError) -> None:
-        self._producer.stopProducing()
+    def _next_turn(self) -> None:
+        self._waiting = False
+        self.resumeProducing()
+
+
+def _release(body: Any) -> None:
+    """
+    The body of a Reply that is not sent: what it holds open is closed.
+    """
+    if isinstance(body, FileRange):
+        body.close()
+
+
+def _reply_block(reply: Reply) -> bytes:
+    """
+    The head of a Reply, as far as it is the same for all requests.
+
+    :raise ValueError: when it would split the response.
+    """
+    fields = reply.fields
+    names = {field[0] for field in fields}
+    if not names.isdisjoint(_OURS):
+        fields = Fields([field for field in fields if field[0] not in _OURS])
+    block = head_block(reply.status, PHRASES.get(reply.status, b""), fields) + SERVER_LINE
+    if reply.length is not None and reply.status not in BODYLESS:
+        block += b"Content-Length: %d\r\n" % reply.length
+    return block
 
 
 def _bare_address(hop: bytes) -> bytes:

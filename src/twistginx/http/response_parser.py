@@ -7,7 +7,7 @@ Facts about llhttp (httptools 0.9) that shape this file, each held by a test:
   ends at its head, and a fresh parser goes on.
 - A body that lasts until the connection closes has no end event; a body that is cut short has none either.
 - Bytes behind a response are parsed as the next response: ``on_message_begin`` is the first that is heard of them, and
-  an error in them is raised although the response before is whole.
+  an error in them is raised although the response before is whole.  An empty line is skipped.
 - It takes ``HTTP/2.0``, status 000, Transfer-Encoding on HTTP/1.0, any coding, several codings; it refuses
   Content-Length together with Transfer-Encoding, and Content-Length that is malformed or repeated.
 - It knows no size limit.  Trailers come through ``on_header``, after the head.
@@ -217,7 +217,7 @@ class ResponseParser:
                 # Is it the head that these bytes are of?  The answer is not to depend on how they were cut.
                 room = HEAD_BOUND - seen
                 self._parse(data[:room])
-                if self.head is None and self._failure is None:
+                if self.head is None and self._failure is None:  # type: ignore[redundant-expr]  # _parse sets it
                     raise _too_large("head")
                 data = data[room:]
                 if self.upgrade is not None:
@@ -245,13 +245,6 @@ class ResponseParser:
         if not clean:
             raise ProxyError("http_response_incomplete", "broken off, where only an orderly end ends the body")
         self.complete = True
-
-    @property
-    def answered(self) -> bool:
-        """
-        Has any byte of an answer arrived?
-        """
-        return self._seen > 0
 
     def drop(self) -> None:
         """
@@ -318,7 +311,7 @@ class ResponseParser:
             kept = [field for field in fields if field[0] not in options or field[0] in _DECIDING]
             if len(kept) != len(fields):
                 fields[:] = kept
-        if status < 200:  # noqa: PLR2004  # RFC 9110 section 15.2
+        if status < 200:  # RFC 9110 section 15.2
             self._interim_head(head, length, coding, upgrade)
             return
         if coding is not None and not (modern and coding.strip().lower() == b"chunked"):
@@ -332,10 +325,10 @@ class ResponseParser:
             framed = coding is None
             self._stale = self.complete = True
             self._begun.clear()
-        elif status == 204:  # noqa: PLR2004
+        elif status == 204:
             head.length = 0
             fields.drop(b"content-length")
-        elif status != 304:  # noqa: PLR2004
+        elif status != 304:
             framed = length is not None or coding is not None
             self._until_close = not framed
         head.close = b"close" in options or not (modern or b"keep-alive" in options)
@@ -354,15 +347,17 @@ class ResponseParser:
 
     # Pieces.
 
-    def _interim_head(self, head: ResponseHead, length: int | None, coding: bytes | None, upgrade: bytes | None) -> None:
+    def _interim_head(
+        self, head: ResponseHead, length: int | None, coding: bytes | None, upgrade: bytes | None
+    ) -> None:
         """
         A 1xx.  101 is an answer, after which there is no HTTP; the others only come before one.
         """
         self._modern = False
         head.length = 0
-        if head.status < 100 or length or coding is not None:  # noqa: PLR2004
+        if head.status < 100 or length or coding is not None:
             self._failure = ProxyError("http_protocol_error", f"a {head.status:03d} with a body, or no such status")
-        elif head.status != 101:  # noqa: PLR2004
+        elif head.status != 101:
             head.fields.drop(b"content-length")
             if self._informational is None:
                 self._informational = []

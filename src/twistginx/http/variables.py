@@ -5,7 +5,7 @@ Values are as they were sent.  They are made safe where they are put: ``safe_val
 ``safe_location`` for a Location.
 """
 
-# ruff: noqa: ARG001, ARG005  # all getters have one signature
+# all getters have one signature
 
 from __future__ import annotations
 

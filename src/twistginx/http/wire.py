@@ -41,6 +41,9 @@ HOP_BY_HOP = frozenset(
     )
 )
 
+#: Fields that the channel makes itself: those of a response's maker are not sent beside them.
+FRAMING = frozenset((b"connection", b"content-length", b"keep-alive", b"transfer-encoding"))
+
 #: Statuses whose responses have no body, whatever their fields say (RFC 9112 section 6.3).
 BODYLESS = frozenset((*range(100, 200), 204, 304))
 
@@ -86,6 +89,8 @@ def status_line(status: int, phrase: bytes) -> bytes:
     """
     if PHRASES.get(status) == phrase:
         return STATUS_LINES[status]
+    if not 100 <= status <= 999:  # noqa: PLR2004  # three digits (RFC 9112 section 4)
+        raise ValueError(f"{status} is no status code")
     return b"HTTP/1.1 %d %s\r\n" % (status, phrase)
 
 
@@ -118,6 +123,6 @@ def last_chunk(trailers: Fields | None) -> bytes:
     if not trailers:
         return LAST_CHUNK
     section = b"".join([name + b": " + value + b"\r\n" for _, name, value in trailers])
-    if section.count(b"\n") != len(trailers) or section.count(b"\r") != len(trailers):
-        raise ValueError("a trailer field has a line end in it")
+    if section.count(b"\n") != len(trailers) or section.count(b"\r") != len(trailers) or b"\0" in section:
+        raise ValueError("a trailer field has a line end or a NUL in it")
     return b"0\r\n" + section + b"\r\n"

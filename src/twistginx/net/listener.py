@@ -6,19 +6,31 @@ from __future__ import annotations
 
 import errno
 import re
+from collections.abc import Iterable
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IProtocol
+from twisted.internet.interfaces import (
+    IAddress,
+    IListeningPort,
+    IProtocol,
+    IProtocolNegotiationFactory,
+    IReactorTime,
+)
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
+from zope.interface import implementer
 
 from twistginx.errors import TwistginxError
 
 #: Connections that the kernel may hold for us; Twisted's own default is 50.  Linux takes no more than this unless told.
 BACKLOG: Final = 4096
+
+#: Seconds between two looks at whether the last connection has ended.
+_LOOK: Final = 0.05
 
 #: The endpoint kinds that take a backlog, and how many values without a name stand before it.
 _TAKES_BACKLOG: Final = {"tcp": 2, "tcp6": 1, "unix": 2, "ssl": 5}
@@ -41,11 +53,13 @@ class ListenError(TwistginxError):
     """
 
 
+@implementer(IProtocolNegotiationFactory)
 class Listener(Factory):
     """
     A bound address.  It owns a port, and outlives generations.
 
     :ivar endpoint: the server endpoint string.
+    :ivar backlog: what it was bound with, unless the endpoint string says its own.
     :ivar frontend: what serves its connections (``build_protocol(listener, address)``), swapped at commit.  None before
         the first commit: connections that come so early are closed.
     :ivar tls: the ``net.tls.TLSServer`` that stands between, swapped at commit; None for plain text.
@@ -56,16 +70,13 @@ class Listener(Factory):
     noisy = False
 
     def __init__(self, reactor: Any, endpoint: str, backlog: int = BACKLOG) -> None:
-        """
-        :param backlog: is used unless the endpoint string says its own.
-        """
         self.endpoint = endpoint
+        self.backlog = backlog
         self.frontend: Any = None
         self.tls: Any = None
         self.connections: set[Any] = set()
         self.accepted = 0
         self._reactor = reactor
-        self._backlog = backlog
         self._port: IListeningPort | None = None
 
     def __repr__(self) -> str:
@@ -115,7 +126,7 @@ class Listener(Factory):
             connection.transport.abortConnection()
         return len(connections)
 
-    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
+    def buildProtocol(self, addr: IAddress) -> IProtocol | None:  # type: ignore[override]  # any IProtocol will do
         frontend = self.frontend
         if frontend is None:
             return None
@@ -123,9 +134,15 @@ class Listener(Factory):
         protocol: IProtocol = frontend.build_protocol(self, addr)
         return protocol if self.tls is None else self.tls.wrap(protocol, self.connections)
 
+    def acceptableProtocols(self) -> list[bytes]:
+        """
+        Asked by Twisted's own TLS (``ssl:`` endpoints), which ends handshakes with clients that offer others only.
+        """
+        return list(getattr(self.frontend, "alpn", ()))
+
     def _listen(self) -> Deferred[IListeningPort]:
         listening: Deferred[IListeningPort] = serverFromString(
-            self._reactor, with_backlog(self.endpoint, self._backlog)
+            self._reactor, with_backlog(self.endpoint, self.backlog)
         ).listen(self)
         return listening
 
@@ -134,6 +151,38 @@ class Listener(Factory):
 
     def _refused(self, failure: Failure) -> None:
         raise ListenError(f"{self.endpoint}: {_meaning(failure.value, self.endpoint)}") from failure.value
+
+
+async def open_all(listeners: Iterable[Listener]) -> list[str]:
+    """
+    Bind all of these, or none.
+
+    :return: why those that could not be bound were not, a sentence each; empty when all are bound.
+    """
+    listeners = tuple(listeners)
+    outcomes: list[tuple[bool, Any]] = await DeferredList([each.open() for each in listeners], consumeErrors=True)
+    reasons = [outcome.getErrorMessage() for bound, outcome in outcomes if not bound]
+    if reasons:
+        await gatherResults([each.close() for each in listeners])
+    return reasons
+
+
+async def end_connections(clock: IReactorTime, listeners: Iterable[Listener], seconds: float) -> int:
+    """
+    Drain these, and cut what has not ended after ``seconds``.
+
+    :return: how many connections were cut.
+    """
+    listeners = tuple(listeners)
+    for listener in listeners:
+        listener.drain()
+    deadline = clock.seconds() + seconds
+    while any(listener.connections for listener in listeners) and clock.seconds() < deadline:
+        await deferLater(clock, _LOOK)
+    cut = sum(listener.abort() for listener in listeners)
+    if cut:
+        await deferLater(clock, _LOOK)  # they hear of it, and say so where they have to
+    return cut
 
 
 def with_backlog(endpoint: str, backlog: int) -> str:

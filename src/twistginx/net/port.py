@@ -12,12 +12,11 @@ import os
 import socket
 from asyncio import AbstractServer, BaseEventLoop
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet import tcp, unix
 from twisted.internet.address import UNIXAddress
-from twisted.internet.interfaces import IProtocolFactory
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistginx.net.transport import Connection, inet_address
@@ -69,7 +68,6 @@ class _Accepting(tcp.Port):  # type: ignore[misc]  # Twisted's socket classes ar
         inherited = self.reactor.inherited.pop(self.key, None) if self._preexistingSocket is None else None
         if inherited is None:
             super().startListening()
-            self._shouldShutdown = False
         else:
             self._take_over(inherited if isinstance(inherited, socket.socket) else socket.socket(fileno=inherited))
 
@@ -90,9 +88,8 @@ class _Accepting(tcp.Port):  # type: ignore[misc]  # Twisted's socket classes ar
             loop, backlog = self.reactor.loop, self.backlog or socket.SOMAXCONN
             # asyncio's own loop tries to accept a whole backlog at once, and if descriptors run out complains as often.
             at_once = 1 if isinstance(loop, BaseEventLoop) else backlog
-            self._server = without_waiting(
-                loop.create_server(lambda: self._accepted(), sock=self.socket.dup(), backlog=at_once)
-            )
+            server = loop.create_server(self._accepted, sock=self.socket.dup(), backlog=at_once)
+            self._server = without_waiting(server)
             self.socket.listen(backlog)
             self.reactor.ports.add(self)
 
@@ -139,6 +136,7 @@ class TCPPort(_Accepting):
         if name is None:
             return None  # it was reset while it waited to be accepted
         connection.peer = inet_address(name)
+        connection.logstr = f"{self.sessionno},{name[0]}"
         return self.factory.buildProtocol(connection.peer)
 
     def _take_over(self, sock: socket.socket) -> None:
@@ -173,6 +171,7 @@ class UnixPort(_Accepting, unix.Port):  # type: ignore[misc]
             return None
         connection.peer = UNIXAddress(name or None)
         connection.host = self.getHost()
+        connection.logstr = f"{self.sessionno},{name!r}"
         return self.factory.buildProtocol(connection.peer)
 
     def adopt_stock(self, connection: UnixConnection, protocol: Any, sock: socket.socket) -> None:
@@ -187,10 +186,14 @@ class UnixPort(_Accepting, unix.Port):  # type: ignore[misc]
         super()._take_over(sock)
 
     def connectionLost(self, reason: Failure) -> None:
-        if not self.owns_path:
-            # Twisted unlinks what is not in the abstract name space.
-            self._bindPath = b"\0"
-        super().connectionLost(reason)
+        self.stopReading()
+        if self.owns_path and not self._bindPath.startswith(b"\0"):
+            with suppress(FileNotFoundError):
+                os.unlink(self._bindPath)
+        if self.lockFile is not None:
+            self.lockFile.unlock()
+        # Not by way of unix.Port, which always unlinks.
+        tcp.Port.connectionLost(self, reason)
 
 
 class Adopted:
@@ -212,7 +215,7 @@ class Adopted:
         """
         Give the loop the socket.
         """
-        connection.peer, connection.host = self._peer, self._host
+        connection.peer, connection.host, connection.logstr = self._peer, self._host, "adopted"
         connection.write, connection.writeSequence = self._pieces.append, self._pieces.extend
         connection.reactor.attach(connection, sock)
 

@@ -8,10 +8,14 @@ about 40 ns for each, so 7,000 idle connections cost a thousandth of a core.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+_log = Logger(namespace="twistginx.timers")
 
 #: A deadline that never passes.
 NEVER = inf
@@ -67,6 +71,12 @@ class Ticker:
             self._call.cancel()
             self._call = None
 
+    def soon(self, call: Callable[[], object]) -> None:
+        """
+        ``call`` in the next turn of the reactor, so that others have theirs before a long work goes on.
+        """
+        self._clock.callLater(0, call)
+
     def __len__(self) -> int:
         return len(self._watched)
 
@@ -77,6 +87,10 @@ class Ticker:
             # An earlier one of this very tick may have ended this one.
             if watched in self._watched and watched.deadline <= now:
                 watched.deadline = NEVER
-                watched.deadline_passed()
+                try:
+                    watched.deadline_passed()
+                except Exception:
+                    # One that fails must not stop the clock of all others.
+                    _log.failure("a deadline that passed was not taken well by {watched}", watched=watched)
         if self._watched and self._call is None:
             self._call = self._clock.callLater(self.resolution, self._tick)

@@ -24,7 +24,8 @@ from twistginx.net.certificates import service_id, verify_identity
 from twistginx.net.clienthello import ClientHello, ClientHelloReader, NotClientHello
 from twistginx.net.timers import Ticker
 from twistginx.net.tlscontext import TLSTable, verifies
-from twistginx.net.tlslayer import HANDSHAKE_TIMEOUT, TLSLayer, reason_of
+from twistginx.net.tlshandshake import HANDSHAKE_TIMEOUT, reason_of
+from twistginx.net.tlslayer import TLSLayer
 
 _DECODE_ERROR: Final = 50
 _UNRECOGNIZED_NAME: Final = 112
@@ -170,7 +171,7 @@ class ClientTLS(TLSLayer):
     Handshakes, and verifies the certificate of the server.
 
     :ivar ready: fires with the protocol above when that is connected, or fails with a ``ProxyError``:
-        ``tls_certificate_error``, ``tls_protocol_error`` or ``connection_timeout``.  To cancel it aborts the connection.
+        ``tls_certificate_error``, ``tls_protocol_error`` or ``connection_timeout``.  Cancelling it aborts.
     """
 
     __slots__ = ("_context", "_identity", "_server_name", "ready")

@@ -15,10 +15,9 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 from cryptography.x509 import load_der_x509_certificate
-from OpenSSL.crypto import X509
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
     IConsumer,
@@ -29,152 +28,59 @@ from twisted.internet.interfaces import (
     IProtocol,
     IPushProducer,
     ISystemHandle,
-    ITransport,
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twistginx.net.layer import Layer
-from twistginx.net.timers import NEVER, Ticker
+from twistginx.net.timers import Ticker
+from twistginx.net.tlshandshake import ENDED, HANDSHAKE, OPEN, TLSHandshake, reason_of
 
-#: Seconds that a handshake may take.
-HANDSHAKE_TIMEOUT: Final = 10.0
+if TYPE_CHECKING:
+    from OpenSSL.crypto import X509
 
 #: The plaintext of a record, at most (RFC 8446, section 5.1): a read of this size takes a whole one.
 _RECORD: Final = 2**14
-#: Bytes that are encrypted before they are passed on, so that a large write is not in memory twice.
-_CHUNK: Final = 2**16
-
-#: The states: the protocol above is not connected yet; data flows; nothing is handed up any more but connectionLost.
-HANDSHAKE: Final = 0
-OPEN: Final = 1
-ENDED: Final = 2
+#: Bytes that are encrypted before they are passed on.  OpenSSL keeps a buffer of that order for each connection that
+#: has ever filled it, so this is also what a connection costs while it rests.
+_CHUNK: Final = 2**15
 
 _CUT_OFF: Final = "the peer closed the connection without close_notify"
 
 log = Logger()
 
 
-def reason_of(error: BaseException) -> str:
-    """
-    What an exception of the ssl module says, in words.
-    """
-    reason = getattr(error, "reason", None)
-    return reason.replace("_", " ").lower() if isinstance(reason, str) else str(error)
-
-
 def _lost(why: str) -> Failure:
-    return Failure(ConnectionLost(why))  # type: ignore[no-untyped-call]
+    return Failure(ConnectionLost(why))
 
 
-@implementer(
-    INegotiated, IConsumer, IPushProducer, ISystemHandle, ILoggingContext, IProtocol, IHalfCloseableProtocol
-)
-class TLSLayer(Layer):
+@implementer(INegotiated, IConsumer, IPushProducer, ISystemHandle, ILoggingContext, IProtocol, IHalfCloseableProtocol)
+class TLSLayer(TLSHandshake):
     """
-    What both sides of a connection have in common; a subclass begins the handshake and says what becomes of it.
+    TLS, from the end of the handshake on.
 
-    :ivar state: ``HANDSHAKE``, ``OPEN`` or ``ENDED``.
     :ivar negotiatedProtocol: what ALPN has agreed on, or None.
-    :ivar connected: there is a transport below.
-    :ivar disconnecting: the end has been asked for, or has come.
-    :ivar disconnected: the transport below is gone.
     """
 
     __slots__ = (
         "_corked",
-        "_incoming",
-        "_outgoing",
         "_producer",
         "_read_ended",
         "_reason",
-        "_ticker",
-        "_timeout",
-        "_tls",
         "_was_open",
-        "_writable",
         "_write_ended",
-        "connected",
-        "deadline",
-        "disconnected",
-        "disconnecting",
         "negotiatedProtocol",
-        "state",
     )
 
     def __init__(self, protocol: IProtocol, ticker: Ticker, timeout: float) -> None:
-        super().__init__(protocol)
-        self.connected = self.disconnecting = self.disconnected = False
+        super().__init__(protocol, ticker, timeout)
         self.negotiatedProtocol: bytes | None = None
-        self.deadline = NEVER
-        self.state = HANDSHAKE
-        self._ticker = ticker
-        self._timeout = timeout
         self._was_open = False  # is the protocol above connected, and so to be told of the end?
-        self._writable = False  # may it write?
         self._corked = False  # is a read being handed up, so that what is encrypted waits for its end?
         self._read_ended = False  # did the peer say close_notify?
         self._write_ended = False  # did we?
         self._producer: IProducer | None = None
         self._reason: Failure | None = None  # why the connection ends, where we know better than what is below
-        self._tls: Any = None  # an ssl.SSLObject, once the handshake has begun
-        self._incoming = ssl.MemoryBIO()
-        self._outgoing = ssl.MemoryBIO()
-
-    # What a subclass decides.
-
-    def connectionMade(self) -> None:
-        """
-        There is a transport below: begin.
-        """
-        raise NotImplementedError
-
-    def negotiate(self, data: bytes) -> None:
-        """
-        Bytes of the peer's handshake.
-        """
-        self._incoming.write(data)
-        self.handshake()
-
-    def verify(self) -> None:
-        """
-        The handshake is complete; ``refuse`` ends it after all.
-        """
-
-    def opened(self) -> None:
-        """
-        The protocol above is connected, and nothing has been handed to it yet.
-        """
-
-    def refused(self, error: BaseException) -> None:
-        """
-        There is no connection, and will be none.
-        """
-
-    # The handshake.
-
-    def begin(self, context: ssl.SSLContext, server_side: bool, server_name: str | None = None) -> None:
-        """
-        From now on ``context`` says what may be agreed on.
-        """
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name)
-
-    def handshake(self) -> None:
-        """
-        Go on with what has arrived.
-        """
-        try:
-            self._tls.do_handshake()
-        except ssl.SSLWantReadError:
-            self._flush()
-            return
-        except OSError as error:  # ssl.SSLError is one
-            self.refuse(error)
-            return
-        self.verify()
-        if self.state == HANDSHAKE:
-            self._open()
 
     def _open(self) -> None:
         self._unwatch()
@@ -190,96 +96,70 @@ class TLSLayer(Layer):
         finally:
             self._corked = False
         if self._incoming.pending and self.state == OPEN:
-            self._deliver()
+            self.dataReceived(b"")
         else:
             self._flush()
 
-    def refuse(self, error: BaseException, alert: bytes = b"") -> None:
-        """
-        End a handshake that cannot succeed.
-
-        :param alert: a record to say why, where OpenSSL has not written one.
-        """
-        if self.state != HANDSHAKE:
-            return
-        self.state = ENDED
-        self._unwatch()
-        self._flush()
-        if alert:
-            self.transport.write(alert)
-        self.transport.loseConnection()
-        self.refused(error)
-
-    def deadline_passed(self) -> None:
-        """
-        The handshake took too long.
-        """
-        if self.state == HANDSHAKE:
-            self._abort()
-            self.refused(TimeoutError(f"the handshake took longer than {self._timeout:g} s"))
-
-    def _unwatch(self) -> None:
-        self.deadline = NEVER
-        self._ticker.forget(self)
-
     # The protocol of what is below.
-
-    def makeConnection(self, transport: ITransport) -> None:
-        """
-        :param transport: any stream transport of Twisted's interfaces.
-        """
-        self.transport = transport
-        self.connected = True
-        self._ticker.watch(self)
-        self.deadline = self._ticker.now + self._timeout
-        self.connectionMade()
 
     def dataReceived(self, data: bytes) -> None:
         """
-        Ciphertext.
+        Ciphertext: hand up what is in it, in one piece, and send down what is written meanwhile, in one piece.
         """
-        if self.state == OPEN:
-            self._incoming.write(data)
-            self._deliver()
-        elif self.state == HANDSHAKE:
-            self.negotiate(data)
-
-    def _deliver(self) -> None:
-        """
-        Hand up what has arrived, in one piece.
-        """
-        pieces = []
-        ended = False
-        broken = None
-        read, incoming = self._tls.read, self._incoming
+        if self.state != OPEN:
+            if self.state == HANDSHAKE:
+                self.negotiate(data)
+            return
+        incoming = self._incoming
+        incoming.write(data)
+        problem: OSError | None = None
         try:
-            while True:
-                piece = read(_RECORD)
-                if not piece:
-                    ended = True
-                    break
-                pieces.append(piece)
-                if not incoming.pending:  # to ask once more costs as much as to decrypt a record
-                    break
-        except ssl.SSLWantReadError:
-            pass  # the rest of a record, or one that was not data
-        except ssl.SSLZeroReturnError:  # the same as b"", after a close_notify of ours
-            ended = True
+            data = self._tls.read(_RECORD)
         except OSError as error:
-            broken = error
-        if pieces and not self.disconnecting:
+            data, problem = b"", error
+        else:
+            # To ask for a record that is not there costs as much as to decrypt one that is.
+            if incoming.pending and data:
+                data, problem = self._read_on(data)
+        if data and not self.disconnecting:
             self._corked = True
             try:
-                self.protocol.dataReceived(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+                self.protocol.dataReceived(data)
             finally:
                 self._corked = False
-        if self.state != OPEN:
-            return
-        if broken is not None:
-            self._break(reason_of(broken))
-        elif ended and not self._read_ended:
-            self._end_reading()
-        self._flush()  # what was written, and what TLS itself had to say
+        if problem is not None or not data:
+            self._stop_reading(problem)
+        if self._outgoing.pending:
+            self.transport.write(self._outgoing.read())
+
+    def _read_on(self, first: bytes) -> tuple[bytes, OSError | None]:
+        """
+        A read that has brought more than one record: their data, and why there is no more.
+        """
+        pieces = [first]
+        try:
+            while self._incoming.pending:
+                piece = self._tls.read(_RECORD)
+                if not piece:
+                    return b"".join(pieces), ssl.SSLZeroReturnError()
+                pieces.append(piece)
+        except OSError as error:
+            return b"".join(pieces), error
+        return b"".join(pieces), None
+
+    def _stop_reading(self, problem: OSError | None) -> None:
+        """
+        There is no more to decrypt: for now, or ever.
+
+        :param problem: None says what ``SSLZeroReturnError`` says, close_notify.
+        """
+        if self.state != OPEN or isinstance(problem, ssl.SSLWantReadError):
+            return  # the rest of the record will come, or it was not one of data
+        if problem is None or isinstance(problem, ssl.SSLZeroReturnError):
+            if not self._read_ended:
+                self._end_reading()
+        else:
+            self._break(reason_of(problem))
 
     def _end_reading(self) -> None:
         """
@@ -342,18 +222,15 @@ class TLSLayer(Layer):
         except OSError as error:
             self._break(reason_of(error))
             return
-        if not self._corked or self._outgoing.pending >= _CHUNK:
-            self.transport.write(self._outgoing.read())
+        outgoing = self._outgoing
+        if not self._corked or outgoing.pending >= _CHUNK:
+            self.transport.write(outgoing.read())
 
     def writeSequence(self, iovec: Iterable[bytes]) -> None:
         """
         Encrypt and send, as one.
         """
         self.write(b"".join(iovec))
-
-    def _flush(self) -> None:
-        if self._outgoing.pending:
-            self.transport.write(self._outgoing.read())
 
     def loseConnection(self) -> None:
         """
@@ -397,13 +274,6 @@ class TLSLayer(Layer):
         self._abort()
         if state == HANDSHAKE:
             self.refused(ConnectionAborted("aborted during the handshake"))
-
-    def _abort(self) -> None:
-        self.state = ENDED
-        self.disconnecting = True
-        self._writable = False
-        self._unwatch()
-        self.transport.abortConnection()
 
     def _say_close_notify(self) -> None:
         if not self._write_ended:
@@ -490,5 +360,7 @@ class TLSLayer(Layer):
         """
         The peer's certificate as ``twisted.internet.ssl`` wants it; None when it has shown none.
         """
+        from OpenSSL.crypto import X509  # takes its time, and few ask
+
         der = self._tls.getpeercert(binary_form=True) if self._tls is not None else None
         return None if der is None else X509.from_cryptography(load_der_x509_certificate(der))

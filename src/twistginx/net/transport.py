@@ -79,14 +79,14 @@ class Origin(Protocol):
 
     def admit(self, connection: Connection) -> Any:
         """
-        The descriptor is with the loop now.  Names the peer and builds the protocol.
+        The descriptor is with the loop now.  Sets ``peer`` and the end of ``logstr``, and builds the protocol.
 
         :return: an IProtocol, or None to close the connection.
         """
 
     def lost(self, connection: Connection, reason: Failure) -> None:
         """
-        The protocol's ``connectionLost`` has been called.
+        The protocol's ``connectionLost`` has been called, or the loop would not have the descriptor at all.
         """
 
 
@@ -127,6 +127,10 @@ class Connection(asyncio.Protocol):
     :ivar writeSequence: the same for an iterable of bytes.
     :ivar disconnecting: ``loseConnection`` has been called.
     :ivar producer: is registered to write to us, or None.
+    :ivar logstr: what stands before our protocol's lines in the log.
+    :ivar io: asyncio's transport; None until the loop has the descriptor.
+    :ivar peer: what ``getPeer`` returns.
+    :ivar host: what ``getHost`` returns; None: not asked for yet.
     """
 
     __slots__ = (
@@ -137,11 +141,8 @@ class Connection(asyncio.Protocol):
         "_contexts",
         "_full",
         "_held",
-        "_host",
-        "_io",
-        "_origin",
+        "origin",
         "_paused",
-        "_peer",
         "_read_ended",
         "_reason",
         "_watching",
@@ -149,7 +150,10 @@ class Connection(asyncio.Protocol):
         "connected",
         "disconnected",
         "disconnecting",
+        "host",
+        "io",
         "logstr",
+        "peer",
         "producer",
         "producerPaused",
         "protocol",
@@ -171,10 +175,10 @@ class Connection(asyncio.Protocol):
         self.write = self.writeSequence = _discard
         self.logstr = "-"
         self.TLS = False
-        self._io: asyncio.Transport | None = None
-        self._origin = origin
-        self._peer: Any = None
-        self._host: Any = None
+        self.io: asyncio.Transport | None = None
+        self.origin = origin
+        self.peer: Any = None
+        self.host: Any = None
         self._reason: Failure | None = None
         self._held: _Held | None = None
         self._paused = self._full = self._watching = self._read_ended = self._write_ending = False
@@ -185,11 +189,11 @@ class Connection(asyncio.Protocol):
     # What asyncio calls.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._io = cast(asyncio.Transport, transport)
+        self.io = cast(asyncio.Transport, transport)
         try:
-            protocol = self._origin.admit(self)
+            protocol = self.origin.admit(self)
         except Exception:
-            _log.failure("no protocol for {peer}", peer=self._peer)
+            _log.failure("no protocol for {peer}", peer=self.peer)
             protocol = None
         if protocol is None:
             transport.abort()  # type: ignore[attr-defined]  # of every transport that has connections
@@ -235,7 +239,7 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self._full = False
         if self._watching:
-            cast(asyncio.Transport, self._io).set_write_buffer_limits(HIGH_WATER, LOW_WATER)
+            cast(asyncio.Transport, self.io).set_write_buffer_limits(HIGH_WATER, LOW_WATER)
             self._drained()
         elif self.producerPaused:
             self._resume_producer()
@@ -246,11 +250,11 @@ class Connection(asyncio.Protocol):
         """
         The protocol gets its connection.
         """
-        io = cast(asyncio.Transport, self._io)
+        io = cast(asyncio.Transport, self.io)
         self.protocol = protocol
         self.connected = True
         prefix = protocol.logPrefix() if ILoggingContext.providedBy(protocol) else type(protocol).__name__
-        self.logstr = f"{prefix},client" if self._origin.is_client else f"{prefix},{getattr(self._peer, 'host', '')}"
+        self.logstr = f"{prefix},{self.logstr}"
         self._context = {ILogContext: {"system": self.logstr, "isError": 0}}
         self._contexts = context.theContextTracker.currentContext().contexts
         self.reactor.connections.add(self)
@@ -291,7 +295,7 @@ class Connection(asyncio.Protocol):
         protocol, self.protocol = self.protocol, None
         producer, self.producer = self.producer, None
         self._held = None
-        cast(asyncio.Transport, self._io).abort()
+        cast(asyncio.Transport, self.io).abort()
         self._contexts.append(self._context)
         try:
             if producer is not None:
@@ -299,7 +303,7 @@ class Connection(asyncio.Protocol):
                     producer.stopProducing()
             with _log.failuresHandled("in {protocol}", protocol=protocol):
                 protocol.connectionLost(reason)
-            self._origin.lost(self, reason)
+            self.origin.lost(self, reason)
         finally:
             self._contexts.pop()
 
@@ -320,16 +324,16 @@ class Connection(asyncio.Protocol):
         if self.disconnected or self.disconnecting:
             return
         self.disconnecting = True
-        if self._io is None:
+        if self.io is None:
             return
         if self.producer is None or (self.streamingProducer and not self.producerPaused):
             self._close()
         else:
-            self._io.pause_reading()
+            self.io.pause_reading()
 
     def _close(self) -> None:
         self.write = self.writeSequence = _discard
-        cast(asyncio.Transport, self._io).close()
+        cast(asyncio.Transport, self.io).close()
 
     def abortConnection(self) -> None:
         """
@@ -339,12 +343,12 @@ class Connection(asyncio.Protocol):
             return
         self._reason = _ABORTED
         self.write = self.writeSequence = _discard
-        if self._io is not None:
+        if self.io is not None:
             try:
                 self.getHandle().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
             except OSError:
                 pass  # it is gone already
-            self._io.abort()
+            self.io.abort()
 
     def loseWriteConnection(self) -> None:
         """
@@ -357,7 +361,7 @@ class Connection(asyncio.Protocol):
 
     def _end_writing(self) -> None:
         self.write = self.writeSequence = _discard
-        cast(asyncio.Transport, self._io).write_eof()
+        cast(asyncio.Transport, self.io).write_eof()
         half_closeable = IHalfCloseableProtocol(self.protocol, None)
         if half_closeable is not None:
             try:
@@ -370,7 +374,7 @@ class Connection(asyncio.Protocol):
     def _allow_writing(self) -> None:
         if self.TLS:
             return
-        io = cast(asyncio.Transport, self._io)
+        io = cast(asyncio.Transport, self.io)
         if self.producer is not None and not self.streamingProducer:
             self.write = self._write_pulled
             self.writeSequence = self._write_sequence_pulled
@@ -379,10 +383,10 @@ class Connection(asyncio.Protocol):
             self.writeSequence = io.writelines if self.reactor.scatters else self._write_joined
 
     def _write_joined(self, pieces: Iterable[bytes]) -> None:
-        cast(asyncio.Transport, self._io).write(b"".join(pieces))
+        cast(asyncio.Transport, self.io).write(b"".join(pieces))
 
     def _write_pulled(self, data: bytes) -> None:
-        cast(asyncio.Transport, self._io).write(data)
+        cast(asyncio.Transport, self.io).write(data)
         self._watch()
 
     def _write_sequence_pulled(self, pieces: Iterable[bytes]) -> None:
@@ -394,7 +398,7 @@ class Connection(asyncio.Protocol):
         """
         if not self._watching:
             self._watching = True
-            io = cast(asyncio.Transport, self._io)
+            io = cast(asyncio.Transport, self.io)
             if io.get_write_buffer_size():
                 io.set_write_buffer_limits(0)
             else:
@@ -416,7 +420,7 @@ class Connection(asyncio.Protocol):
         """
         The number of bytes that the kernel has not taken yet.
         """
-        return self._io.get_write_buffer_size() if self._io is not None and self.connected else 0
+        return self.io.get_write_buffer_size() if self.io is not None and self.connected else 0
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
@@ -496,8 +500,8 @@ class Connection(asyncio.Protocol):
         Read no more for now.
         """
         self._paused = True
-        if self._io is not None:
-            self._io.pause_reading()
+        if self.io is not None:
+            self.io.pause_reading()
 
     def resumeProducing(self) -> None:
         """
@@ -508,8 +512,8 @@ class Connection(asyncio.Protocol):
         self._paused = False
         if self._held is not None:
             self.reactor.loop.call_soon(self._release)
-        elif self._io is not None:
-            self._io.resume_reading()
+        elif self.io is not None:
+            self.io.resume_reading()
 
     def _release(self) -> None:
         held = self._held
@@ -538,27 +542,27 @@ class Connection(asyncio.Protocol):
         """
         The address of the other side.
         """
-        return self._peer
+        return self.peer
 
     def getHost(self) -> Any:
         """
         The address of our side.
         """
-        if self._host is None:
-            self._host = inet_address(cast(asyncio.Transport, self._io).get_extra_info("sockname"))
-        return self._host
+        if self.host is None:
+            self.host = inet_address(cast(asyncio.Transport, self.io).get_extra_info("sockname"))
+        return self.host
 
     def getHandle(self) -> Any:
         """
         The socket: asyncio's view of it, on which options may be read and set; it is not to be read, written or closed.
         """
-        return cast(asyncio.Transport, self._io).get_extra_info("socket")
+        return cast(asyncio.Transport, self.io).get_extra_info("socket")
 
     def fileno(self) -> int:
         """
         The descriptor; -1 when the connection is over.
         """
-        handle = None if self._io is None or self.disconnected else self.getHandle()
+        handle = None if self.io is None or self.disconnected else self.getHandle()
         return -1 if handle is None else cast(int, handle.fileno())
 
     def duplicate(self) -> int:
@@ -601,7 +605,7 @@ class Connection(asyncio.Protocol):
         producer, streaming = self.producer, self.streamingProducer
         if producer is not None:
             self.unregisterProducer()
-        factory = TLSMemoryBIOFactory(contextFactory, self._origin.is_client == bool(normal), None)
+        factory = TLSMemoryBIOFactory(contextFactory, self.origin.is_client == bool(normal), None)
         layer = factory.protocol(factory, self.protocol, False)
         self.protocol = layer
         self.TLS = True
@@ -632,7 +636,7 @@ class _BelowTLS:
     def write(self, data: bytes) -> None:
         connection = self._connection
         if connection.connected and connection._reason is None:
-            cast(asyncio.Transport, connection._io).write(data)
+            cast(asyncio.Transport, connection.io).write(data)
 
     def writeSequence(self, pieces: Iterable[bytes]) -> None:
         self.write(b"".join(pieces))

@@ -51,8 +51,8 @@ class UnixConnection(Connection):
     def _open(self, protocol: Any) -> None:
         if IFileDescriptorReceiver.providedBy(protocol):
             sock = socket.socket(fileno=self._dup())
-            cast(asyncio.Transport, self._io).abort()
-            cast(UnixOrigin, self._origin).adopt_stock(self, protocol, sock)
+            cast(asyncio.Transport, self.io).abort()
+            cast(UnixOrigin, self.origin).adopt_stock(self, protocol, sock)
         else:
             super()._open(protocol)
 

@@ -86,7 +86,9 @@ class ErrorLog:
             text = f"{text}\n{failure.getTraceback()}"
         if text:
             time = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(event.get("log_time")))
-            place = event.get("log_namespace") or event.get("log_system") or "-"
+            place = event.get("log_namespace", "-")
+            if place == "log_legacy":
+                place = "twisted"  # its own, from before it had namespaces
             line = f"{time} [{name}] {place}: {text}".translate(_CONTROL).rstrip("\n").replace("\n", "\n    ")
             with suppress(OSError):
                 self._sink.write(line.encode("utf-8", "backslashreplace") + b"\n")

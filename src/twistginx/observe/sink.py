@@ -5,6 +5,7 @@ Where log lines go: a file, standard output or standard error.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -70,6 +71,7 @@ class Sink:
             self._descriptor = None
 
     def _opened(self) -> int:
-        Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileExistsError):  # where that is no directory, opening says so better
+            Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         # O_NONBLOCK means nothing to a file; a FIFO without a reader is an error with it, and a hang without.
         return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)

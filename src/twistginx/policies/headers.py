@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any, Final, TypeVar
 
 from attrs import field, frozen
@@ -67,19 +67,26 @@ def make(config: Config, context: IContext) -> Headers:
     """
     The policy.
     """
-    seen: dict[str, str] = {}
-    for table, names in (("set", config.set), ("add", config.add), ("remove", config.remove)):
-        for each in names:
-            before = seen.get(each.lower())
-            # "Add" beside "remove" is the same as "set", and "add" beside "set" is meant as it stands.
-            if before == table or {before, table} == {"set", "remove"}:
-                raise ConfigError(
-                    f'"{each}" is in "{before}" already',
-                    key=f"{table}.{each}",
-                    expected="each name once, in any letter case",
-                )
-            seen[each.lower()] = table
+    _check_mentions("set", [(each, f"set.{each}") for each in config.set])
+    _check_mentions("add", [(each, f"add.{each}") for each in config.add])
+    # What is removed and added is set; what is removed and set is a mistake.
+    removed = [(each, f"remove.{position}") for position, each in enumerate(config.remove)]
+    _check_mentions("set or remove", [(each, "") for each in config.set] + removed)
     return Headers(config)
+
+
+def _check_mentions(where: str, mentions: Iterable[tuple[str, str]]) -> None:
+    """
+    :param mentions: names and their keys.
+    :raise ConfigError: when a name is mentioned twice.
+    """
+    seen = set()
+    for each, key in mentions:
+        if each.lower() in seen:
+            raise ConfigError(
+                f'"{each}" is in {where} already', key=key, expected="mention each name once, in any letter case"
+            )
+        seen.add(each.lower())
 
 
 class Headers:
@@ -90,7 +97,7 @@ class Headers:
     __slots__ = ("_added", "_constant", "_dropped")
 
     def __init__(self, config: Config) -> None:
-        removed = {field_name(each, "remove").lower() for each in config.remove}
+        removed = {field_name(each, f"remove.{position}").lower() for position, each in enumerate(config.remove)}
         self._added: Final = ConfiguredFields(_entries(config))
         self._dropped: Final = frozenset(removed | {each.encode().lower() for each in config.set})
         self._constant: Final = self._added.constant

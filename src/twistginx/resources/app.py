@@ -32,7 +32,7 @@ moduleProvides(IResourceModule)
 name = "app"
 api = 1
 
-_EXPECTED = 'such as "package.module:object"'
+_EXPECTED = 'expected a name such as "package.module:object"'
 
 
 @frozen
@@ -55,7 +55,7 @@ class Config:
         ``app = "package.module:object"``.
         """
         if not isinstance(value, str):
-            raise ValueError(f"expected a name, {_EXPECTED}")
+            raise ValueError(_EXPECTED)
         return cls(object=value)
 
 
@@ -71,7 +71,7 @@ def make(config: Config, context: IContext) -> IResource:
     if config.search is not None:
         directory = context.base / config.search
         if not directory.is_dir():
-            raise ConfigError(f'"{config.search}" is not a directory', key="search", expected="a directory")
+            raise ConfigError(f'"{config.search}" is not a directory', key="search", expected="expected a directory")
         search = str(directory.resolve())
 
     def load() -> IResource:
@@ -103,11 +103,9 @@ def _imported(module_name: str, base: Path) -> ModuleType:
         reason = str(error)  # The module is there; one that it needs is not.
     except SyntaxError as error:
         reason = f"{error.msg} ({Path(error.filename or '').name}, line {error.lineno})"
-    except (Exception, SystemExit) as error:  # noqa: BLE001  # it is another's code, and may raise anything
+    except (Exception, SystemExit) as error:  # it is another's code, and may raise anything
         reason = f"{type(error).__name__}: {error}{_line_of(error)}"
-    raise ConfigError(
-        f'importing "{module_name}" failed: {reason}', key="object", expected="a module that can be imported"
-    )
+    raise ConfigError(f'importing "{module_name}" failed: {reason}', key="object")
 
 
 def _attribute(module: ModuleType, path: str) -> Any:
@@ -117,7 +115,7 @@ def _attribute(module: ModuleType, path: str) -> Any:
             found = getattr(found, word)
         except AttributeError:
             where = f'"{module.__name__}"' if found is module else f'"{path.rpartition("." + word)[0]}"'
-            expected = _did_you_mean(word, dir(found)) or "the name of an object in it"
+            expected = _did_you_mean(word, dir(found)) or "expected the name of an object in it"
             raise ConfigError(f'there is no "{word}" in {where}', key="object", expected=expected) from None
     return found
 
@@ -132,9 +130,9 @@ def _resource(found: Any, spelled: str, reactor: Any) -> IResource:
     if resource is None and callable(found) and _takes(found, 0):
         try:
             made = found()
-        except Exception as error:  # noqa: BLE001  # the same
+        except Exception as error:  # the same
             reason = f"{type(error).__name__}: {error}{_line_of(error)}"
-            raise ConfigError(f"calling {spelled} failed: {reason}", key="object", expected="what it makes") from None
+            raise ConfigError(f"calling {spelled} failed: {reason}", key="object") from None
         if inspect.iscoroutine(made):
             made.close()
         resource = _as_resource(made, reactor)
@@ -158,8 +156,8 @@ def _as_resource(found: Any, reactor: Any) -> IResource | None:
     if callable(make_resource) and _takes(make_resource, 0):
         made = make_resource()
         return made if IResource.providedBy(made) else None
-    # (environ, start_response): PEP 3333.  One that takes no argument as well is a factory with options.
-    if callable(found) and _takes(found, 2) and not (inspect.isfunction(found) and _takes(found, 0)):
+    # (environ, start_response): PEP 3333.
+    if callable(found) and _takes(found, 2) and not _has_defaults(found):
         # The reactor calls in its own pool, which is not made before the first request.
         return WSGIResource(reactor, reactor, found)
     return None
@@ -188,17 +186,27 @@ def _takes(found: Any, count: int) -> bool:
     return True
 
 
+def _has_defaults(found: Any) -> bool:
+    """
+    Is it a function whose parameters are all named and have defaults, as a factory's do?
+    """
+    if not inspect.isfunction(found):
+        return False
+    parameters = inspect.signature(found).parameters.values()
+    return _takes(found, 0) and not any(each.kind is each.VAR_POSITIONAL for each in parameters)
+
+
 def _refuse(found: Any, spelled: str) -> NoReturn:
     if _is_asgi(found):
         raise ConfigError(
             f"{spelled} is an ASGI application, which is not served in this process yet",
             key="object",
-            expected="a WSGI application or a resource; or run it in its own server, and proxy to it",
+            expected="run it in a server of its own, and proxy to it",
         )
     raise ConfigError(
         f"{spelled} is a {type(found).__name__}, and not an application",
         key="object",
-        expected="a resource, a Klein app, a WSGI application, or what makes one without arguments",
+        expected="expected a resource, a Klein app, a WSGI application, or what makes one without arguments",
     )
 
 
@@ -212,9 +220,9 @@ def _where_instead(missing: str, base: Path) -> str:
         siblings: Iterable[str] = [each.name for each in pkgutil.iter_modules(getattr(package, "__path__", ()))]
     else:
         if (base / last).is_dir() or (base / f"{last}.py").is_file():
-            return 'it lies beside the configuration, so write app = { object = "...", search = "." }'
+            return 'it lies beside the configuration: write app = { object = "...", search = "." }'
         siblings = [each.name for each in pkgutil.iter_modules()]
-    return _did_you_mean(last, siblings) or "a module that is installed, or whose directory is named by search"
+    return _did_you_mean(last, siblings) or "install it, or name its directory by search"
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -89,58 +89,68 @@ def parse_tags(value: bytes) -> list[bytes] | None:
         position = found.end()
 
 
-def evaluate(fields: Fields, tag: bytes, modified: int | None, now: float) -> int:
+def conditions_in(fields: Fields) -> dict[bytes, bytes]:
+    """
+    The conditions of a request: the values of the fields of :data:`CONDITIONAL`, by their names in lower case.
+
+    Several lines of one name are one list (RFC 9110 section 5.3); of a field that is no list that makes nonsense, which
+    is ignored as nonsense is.
+    """
+    found: dict[bytes, bytes] = {}
+    for lower, _, value in fields:
+        if lower in CONDITIONAL:
+            found[lower] = found[lower] + b", " + value if lower in found else value.strip(b" \t")
+    return found
+
+
+def evaluate(conditions: dict[bytes, bytes], tag: bytes, modified: int | None, now: float) -> int:
     """
     The preconditions of a GET or HEAD, in the order of RFC 9110 section 13.2.2.
 
     A list of tags that is malformed matches nothing; a date that is none is as if it were not there.
 
-    :param fields: of the request.
+    :param conditions: from :func:`conditions_in`.
     :param tag: the strong entity tag of the representation, which exists.
     :param modified: when it was modified, in seconds since the epoch; None when that is not known.
     :param now: in seconds since the epoch.
     :return: ``GO_ON``, ``NOT_MODIFIED`` or ``PRECONDITION_FAILED``.
     """
-    if b"if-match" in fields:
-        if not _matches(fields.joined(b"if-match"), tag, weakly=False):
+    tags = conditions.get(b"if-match")
+    if tags is not None:
+        if not _matches(tags, tag, weakly=False):
             return PRECONDITION_FAILED
-    elif modified is not None:
-        since = _date(fields, b"if-unmodified-since", now)
+    elif modified is not None and b"if-unmodified-since" in conditions:
+        since = parse_date(conditions[b"if-unmodified-since"], now)
         if since is not None and modified > since:
             return PRECONDITION_FAILED
-    if b"if-none-match" in fields:
-        if _matches(fields.joined(b"if-none-match"), tag, weakly=True):
+    tags = conditions.get(b"if-none-match")
+    if tags is not None:
+        if _matches(tags, tag, weakly=True):
             return NOT_MODIFIED
-    elif modified is not None:
-        since = _date(fields, b"if-modified-since", now)
+    elif modified is not None and b"if-modified-since" in conditions:
+        since = parse_date(conditions[b"if-modified-since"], now)
         if since is not None and modified <= since:
             return NOT_MODIFIED
     return GO_ON
 
 
-def range_holds(fields: Fields, tag: bytes, modified: int | None, now: float) -> bool:
+def range_holds(conditions: dict[bytes, bytes], tag: bytes, modified: int | None, now: float) -> bool:
     """
     May the Range be answered with a part?  True without an If-Range (RFC 9110 section 13.1.5).
 
     A date must be the very date, and old enough to be a strong validator: a file may have changed twice within the
     second that it names (section 8.8.2.2).
     """
-    condition = fields.first(b"if-range")
+    condition = conditions.get(b"if-range")
     if condition is None:
         return True
-    condition = condition.strip(b" \t")
     if b'"' in condition:
         return condition == tag
     return modified is not None and parse_date(condition, now) == modified and modified + 1 <= now
 
 
-def _date(fields: Fields, lower: bytes, now: float) -> int | None:
-    value = fields.first(lower)
-    return None if value is None else parse_date(value.strip(b" \t"), now)
-
-
 def _matches(value: bytes, tag: bytes, weakly: bool) -> bool:
-    if value.strip(b" \t") == b"*":
+    if value in (tag, b"*"):  # as nearly all are
         return True
     tags = parse_tags(value) or ()
     if weakly:

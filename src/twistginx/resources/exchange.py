@@ -4,8 +4,8 @@ One request and what upstream peers make of it: the attempts, the answer on its 
 What may be sent a second time, and what never:
 
 - A connection that was not made: the next peer, always; no byte of the request has left.
-- A connection that had rested, and that dies before the first byte of an answer: once more, on a fresh connection to the
-  same peer, if the request is idempotent (RFC 9110 section 9.2.2) and nothing of a body was taken from the client.
+- A connection that had rested, and that dies before the first byte of an answer: once more, on a fresh connection to
+  the same peer, if the request is idempotent (RFC 9110 section 9.2.2) and nothing of a body was taken from the client.
 - Nothing else.  In particular, no POST is sent twice.
 """
 
@@ -52,7 +52,6 @@ class Exchange:
         "_peer",
         "_request",
         "_reused",
-        "_started",
         "_tried",
         "_upgrade",
         "_upload",
@@ -67,8 +66,7 @@ class Exchange:
         self._connection: ClientConnection | None = None
         self._peer: Peer | None = None
         self._reused = False
-        self._started = False
-        self._tried: set[Peer] | tuple[()] = ()
+        self._tried: tuple[Peer, ...] = ()
         self._upload: Upload | None = None
 
     def begin(self) -> None:
@@ -100,7 +98,7 @@ class Exchange:
         upstream = self._upstream
         peer = upstream.pick(self._request, self._tried)
         if peer is None:
-            self._fail(failed or ProxyError("destination_unavailable", f"upstream {upstream.name} has no peer to offer"))
+            self._fail(failed or ProxyError("destination_unavailable", f"upstream {upstream.name} has no peer"))
             return
         self._peer = peer
         connection = upstream.take(peer)
@@ -128,12 +126,9 @@ class Exchange:
             failure.raiseException()
         peer = self._peer
         assert peer is not None
-        error: ProxyError = failure.value
+        error: Any = failure.value
         self._upstream.failed(peer, error)
-        if self._tried:
-            self._tried.add(peer)  # type: ignore[union-attr]  # it is the empty tuple only while it is empty
-        else:
-            self._tried = {peer}
+        self._tried = (*self._tried, peer)
         self._attempt(error)
 
     def _send(self, connection: ClientConnection) -> None:
@@ -148,7 +143,7 @@ class Exchange:
         """
         Passed on; 100 (Continue) is between us and the client.
         """
-        if head.status != 100:  # noqa: PLR2004
+        if head.status != 100:
             self._request.inform(head.status, head.fields)
 
     def response_head(self, head: ResponseHead, more: bool) -> None:
@@ -159,7 +154,6 @@ class Exchange:
         if peer.failures:  # type: ignore[union-attr]
             self._upstream.succeeded(peer)  # type: ignore[arg-type]
         request = self._request
-        self._started = True
         request.source = self
         request.start(head, more)
         if not request.channel.writable:

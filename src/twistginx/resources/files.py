@@ -96,7 +96,7 @@ class Root:
 
     def _open_path(self, names: Sequence[bytes]) -> tuple[int, os.stat_result] | None:
         path = b"/".join((self.path, *names))
-        status = os.stat(path)  # noqa: PTH116  # names are bytes
+        status = os.stat(path)  # names are bytes
         if stat.S_ISDIR(status.st_mode):
             return None
         return _open_regular(path, status)

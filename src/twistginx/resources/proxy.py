@@ -29,7 +29,8 @@ class Config:
     """
     Passes requests on to an upstream, and its answers back; bodies stream both ways, and upgrades (WebSocket) work.
 
-    The request goes out as it came, its Host included; X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are added.
+    The request goes out as it came, its Host included; X-Forwarded-For, X-Forwarded-Proto and X-Forwarded-Host are
+    added.
     ``proxy = "http://127.0.0.1:9001"``, or a list of servers, is short for ``to``.
 
     :ivar upstream: the name of an ``[upstream.NAME]``.

@@ -47,7 +47,7 @@ def parse_range(value: bytes, size: int) -> tuple[tuple[int, int], ...] | None:
         else:
             start = _number(first)
             stop = size if not last else _number(last) + 1
-            if stop <= start:
+            if last and stop <= start:
                 return None
         if start < size:
             ranges.append((start, min(stop, size)))

@@ -57,11 +57,13 @@ def make(config: Config, context: IContext) -> RedirectResource:
     The resource.
     """
     if config.status not in _STATUSES:
-        expected = "one of " + ", ".join(map(str, _STATUSES))
+        expected = "expected one of " + ", ".join(map(str, _STATUSES))
         raise ConfigError(f"{config.status} is not the status of a redirect", key="status", expected=expected)
     parts = config.to.parts
     if not parts:
-        raise ConfigError("the address is empty", key="to", expected='such as "https://{host}{uri}"')
+        raise ConfigError(
+            "the address is empty", key="to", expected='expected an address such as "https://{host}{uri}"'
+        )
     if not isinstance(parts[0], str) and parts[0].name in _CLIENTS:
         # It could be any address, so whoever makes a link could make us vouch for theirs.
         raise ConfigError(
@@ -71,7 +73,7 @@ def make(config: Config, context: IContext) -> RedirectResource:
         )
     fixed = "".join(part for part in parts if isinstance(part, str)).encode("utf-8", "surrogateescape")
     if fixed != safe_value(fixed):
-        raise ConfigError("the address has a line end or white space around it", key="to", expected="an address")
+        raise ConfigError("the address has a line end or white space around it", key="to", expected="expected one line")
     return RedirectResource(config)
 
 

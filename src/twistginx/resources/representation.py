@@ -72,18 +72,16 @@ class KeptFile:
     A small file in memory, with its usual answers ready.
 
     :ivar identity: of the state that was read; None: it cannot be told from a later one.
-    :ivar index: it was found as the index of a directory.
     :ivar whole: the 200.
     :ivar unchanged: the 304.
     :ivar until: on the ticker's clock: when to look again whether the file has changed.
     """
 
-    __slots__ = ("content", "identity", "index", "representation", "unchanged", "until", "whole")
+    __slots__ = ("content", "identity", "representation", "unchanged", "until", "whole")
 
-    def __init__(self, representation: Representation, content: bytes, identity: Identity | None, index: bool) -> None:
+    def __init__(self, representation: Representation, content: bytes, identity: Identity | None) -> None:
         self.content = content
         self.identity = identity
-        self.index = index
         self.representation = representation
         self.unchanged = Reply(304, representation.validators)
         self.until = 0.0

@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from collections.abc import Callable
+from datetime import date, time
 from math import isfinite
 from typing import Any, Final
 
@@ -56,12 +56,14 @@ def make(config: Config, context: IContext) -> RespondResource:
     The resource.
     """
     if not 200 <= config.status <= 599:  # HTTP's
-        raise ConfigError(f"{config.status} is not a status", key="status", expected="a number from 200 to 599")
+        raise ConfigError(
+            f"{config.status} is not a status", key="status", expected="expected a number from 200 to 599"
+        )
     if config.body is not None and config.json is not None:
-        raise ConfigError('there is a "body" as well', key="json", expected="one of the two")
+        raise ConfigError('there is a "body" as well', key="json", expected="write one of the two")
     if config.status in _BODYLESS and (config.body is not None or config.json is not None):
         key = "body" if config.json is None else "json"
-        raise ConfigError(f"a response with the status {config.status} has no body", key=key, expected=f"no {key}")
+        raise ConfigError(f"a response with the status {config.status} has no body", key=key, expected=f"remove {key}")
     return RespondResource(config)
 
 
@@ -129,7 +131,7 @@ def _json_value(value: Any, key: str) -> tuple[Callable[[Any], Any], bool]:
         try:
             template = Template.parse(value)
         except ValueError as error:
-            raise ConfigError(str(error), key=key, expected="a template") from None
+            raise ConfigError(str(error), key=key) from None
         get = compile_template(template)
         return (lambda request: get(request).decode("utf-8", "replace")), template.is_constant
     if isinstance(value, dict):
@@ -141,9 +143,9 @@ def _json_value(value: Any, key: str) -> tuple[Callable[[Any], Any], bool]:
         items = [_json_value(each, f"{key}.{position}") for position, each in enumerate(value)]
         constant = all(each for _, each in items)
         return (lambda request: [fill(request) for fill, _ in items]), constant
-    if isinstance(value, datetime.date | datetime.time):  # A datetime is a date.
+    if isinstance(value, date | time):  # A datetime is a date.
         text = value.isoformat()
         return (lambda request: text), True
     if isinstance(value, float) and not isfinite(value):
-        raise ConfigError(f"{value} cannot be written in JSON", key=key, expected="a finite number")
+        raise ConfigError(f"{value} cannot be written in JSON", key=key, expected="expected a finite number")
     return (lambda request: value), True

@@ -21,7 +21,7 @@ from twistginx.http.message import Fields, Reply, RequestHead
 from twistginx.http.variables import safe_location
 from twistginx.interfaces import IContext, IResourceModule, IStreaming
 from twistginx.net.timers import Ticker
-from twistginx.resources.conditions import CONDITIONAL, GO_ON, NOT_MODIFIED, evaluate, range_holds
+from twistginx.resources.conditions import CONDITIONAL, GO_ON, NOT_MODIFIED, conditions_in, evaluate, range_holds
 from twistginx.resources.files import Root, Symlinks, names_in
 from twistginx.resources.multipart import content_range, multipart
 from twistginx.resources.ranges import parse_range
@@ -73,10 +73,12 @@ def make(config: Config, context: IContext) -> StaticResource:
     root = context.base / config.root
     if not root.is_dir():
         problem = "is not a directory" if root.exists() else "does not exist"
-        raise ConfigError(f'"{config.root}" {problem}', key="root", expected="the path of a directory")
+        raise ConfigError(f'"{config.root}" {problem}', key="root", expected="expected a directory")
     for position, index in enumerate(config.index):
         if index in ("", ".", "..") or "/" in index or "\0" in index:
-            raise ConfigError(f"{index!r} is not the name of a file", key=f"index.{position}", expected="a name")
+            raise ConfigError(
+                f"{index!r} is not the name of a file", key=f"index.{position}", expected="expected a name"
+            )
     resource = StaticResource(str(root))
     resource.serve(config, context.ticker, context.reactor)
     return resource
@@ -131,7 +133,10 @@ class StaticResource(static.File):
     """
 
     isLeaf = True
-    contentTypes = {**static.File.contentTypes, **_TYPES}
+    contentTypes = {  # noqa: RUF012  # a table, as in the class above
+        **static.File.contentTypes,
+        **_TYPES,
+    }
 
     def __init__(
         self,
@@ -172,7 +177,7 @@ class StaticResource(static.File):
         kept = self._kept.get(request.matched_path)
         if kept is not None and self._ticker.now < kept.until:
             head = request.head
-            if head.method == b"GET" and (not kept.index or head.path[-1:] == b"/"):
+            if head.method == b"GET":
                 for field in head.fields:
                     if field[0] in CONDITIONAL:
                         break
@@ -198,22 +203,20 @@ class StaticResource(static.File):
             raise ProxyError("method_not_allowed", fields=((b"Allow", b"GET, HEAD"),))
         path = request.matched_path
         file: KeptFile | OpenFile | None = self._kept.get(path)
-        directory = head.path.endswith(b"/")
-        if file is None or self._ticker.now >= file.until or (file.index and not directory):  # type: ignore[union-attr]
+        if file is None or self._ticker.now >= file.until:  # type: ignore[union-attr]  # what is kept is a KeptFile
             route = request.route
             names = names_in(path[len(route.prefix) :] if route.strip else path, self._hidden)
             if names is None:
                 raise ProxyError("destination_not_found", "no file can have such a path")
             opened = self._served.open(names)
-            index = opened is None
             if opened is None:
-                if not directory:
+                if not path.endswith(b"/"):
                     return _with_slash(head)
                 names, opened = self._open_index(names)
             elif path.endswith(b"/"):
                 os.close(opened[0])
                 raise ProxyError("destination_not_found", "a file is not a directory")
-            file = self._load(path, names[-1], index, *opened)
+            file = self._load(path, names[-1], *opened)
         try:
             return self._select(head, file)
         finally:
@@ -234,9 +237,7 @@ class StaticResource(static.File):
                     return [*names, index], opened
         raise ProxyError("destination_not_found", "the directory has no index file")
 
-    def _load(
-        self, path: bytes, last: bytes, index: bool, descriptor: int, status: os.stat_result
-    ) -> KeptFile | OpenFile:
+    def _load(self, path: bytes, last: bytes, descriptor: int, status: os.stat_result) -> KeptFile | OpenFile:
         """
         The file to answer with; ``descriptor`` is closed, or belongs to it.
         """
@@ -247,12 +248,12 @@ class StaticResource(static.File):
         kept = self._kept.get(path)
         identity = identity_of(status, now)
         try:
-            if kept is None or identity is None or kept.identity != identity or kept.index is not index:
+            if kept is None or identity is None or kept.identity != identity:
                 content = os.pread(descriptor, status.st_size, 0)
                 if len(content) != status.st_size:  # It is being cut off under our hands.
                     identity = None
                 representation = Representation(status, len(content), self._type_of(last), now)
-                kept = KeptFile(representation, content, identity, index)
+                kept = KeptFile(representation, content, identity)
         except OSError as error:
             raise ProxyError("proxy_internal_error", f"reading a file: {error.strerror}") from error
         finally:
@@ -265,20 +266,20 @@ class StaticResource(static.File):
         """
         The answer that the conditions and ranges of a request select (RFC 9110 sections 13.2 and 14.2).
         """
-        fields = head.fields
+        conditions = conditions_in(head.fields)
         representation = file.representation
         tag, modified, size = representation.tag, representation.modified, representation.size
         now = time()
-        verdict = evaluate(fields, tag, modified, now)
+        verdict = evaluate(conditions, tag, modified, now)
         if verdict == NOT_MODIFIED:
             return file.unchanged
         if verdict != GO_ON:
             return Reply(verdict)
         if head.method == b"HEAD":
             return Reply(200, representation.fields, b"", size)
-        wanted = fields.first(b"range")
+        wanted = conditions.get(b"range")
         ranges = None
-        if wanted is not None and range_holds(fields, tag, modified, now):
+        if wanted is not None and range_holds(conditions, tag, modified, now):
             ranges = parse_range(wanted, size)
         if ranges is None:
             return file.whole

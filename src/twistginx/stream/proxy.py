@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from attrs import field, frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -73,7 +73,7 @@ def make(config: Config, context: IContext) -> StreamProxy:
     """
     As ``IStreamModule`` says.
     """
-    upstream = context.upstream(config.upstream)  # type: ignore[no-untyped-call]  # interfaces are not typed
+    upstream = context.upstream(config.upstream)
     return StreamProxy(upstream, config.timeouts, context.ticker, context.log)
 
 
@@ -186,7 +186,7 @@ class ProxyConnection(Protocol):
     def _not_connected(self, failure: Failure, peer: Any) -> None:
         self._connecting = None
         error = failure.value
-        if self._lost or isinstance(error, CancelledError):
+        if self._lost:  # it is we who have cancelled
             return
         if not isinstance(error, ProxyError):
             failure.raiseException()

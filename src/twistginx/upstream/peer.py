@@ -15,9 +15,11 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import HostnameEndpoint, clientFromString
 from twisted.internet.error import (
     ConnectError,
+    ConnectingCancelledError,
     ConnectionRefusedError,
     DNSLookupError,
     NoRouteError,
+    TCPTimedOutError,
     TimeoutError,
     UnknownHostError,
 )
@@ -89,19 +91,24 @@ class Peer:
         :return: a Deferred of the protocol, connected.  It fails with a ``ProxyError``, or a ``CancelledError`` when
             it is cancelled.
         """
-        connecting: Deferred[Any] = self._endpoint.connect(factory)
-        connecting.addTimeout(timeout, self._reactor)
-        connecting.addCallbacks(_unwrapped, self._failed, errbackArgs=(setting,))
-        return connecting
 
-    def _failed(self, failure: Failure, setting: str) -> Failure:
+        def timed_out(result: Any, seconds: float) -> Any:
+            if isinstance(result, Failure):
+                raise ProxyError("connection_timeout", f"{self.label.decode()}: no connection in time", setting)
+            return result
+
+        connecting: Deferred[Any] = self._endpoint.connect(factory)
+        connecting.addTimeout(timeout, self._reactor, timed_out)
+        return connecting.addCallbacks(_unwrapped, self._failed)
+
+    def _failed(self, failure: Failure) -> Failure:
         error = failure.value
         if isinstance(error, ProxyError | CancelledError):
             return failure
-        word, detail = reason_of(error)
-        return Failure(
-            ProxyError(word, f"{self.label.decode()}: {detail}", setting if word == "connection_timeout" else "")
-        )
+        if isinstance(error, ConnectingCancelledError):
+            return Failure(CancelledError())
+        word, detail = reason_of(error or ConnectError())
+        return Failure(ProxyError(word, f"{self.label.decode()}: {detail}"))
 
     def __repr__(self) -> str:
         return f"<Peer {self.label.decode()}>"
@@ -111,7 +118,7 @@ def reason_of(error: BaseException) -> tuple[str, str]:
     """
     The word of the table of failures, and details, for what a client endpoint failed with.
     """
-    if isinstance(error, TimeoutError):
+    if isinstance(error, TimeoutError | TCPTimedOutError):
         return "connection_timeout", "no connection in time"
     if isinstance(error, DNSLookupError | UnknownHostError):
         return "dns_error", "the name could not be resolved"
@@ -131,11 +138,12 @@ def _endpoint(address: ServerAddress, reactor: Any) -> IStreamClientEndpoint:
         return _Straight(reactor, address.path)
     if address.kind == "endpoint":
         try:
-            return clientFromString(reactor, address.text)
+            endpoint: IStreamClientEndpoint = clientFromString(reactor, address.text)
         except Exception as error:  # a plugin's parser may raise anything
             raise ConfigError(
-                f"{address.text!r} is no client endpoint: {error or type(error).__name__}", "", "an endpoint string"
+                f"{address.text!r} is no client endpoint: {str(error) or type(error).__name__}", "", "an endpoint string"
             ) from error
+        return endpoint
     with suppress(ValueError):
         ip_address(address.host)
         return _Straight(reactor, (address.host, address.port))
@@ -147,7 +155,7 @@ def _unwrapped(protocol: Any) -> Any:
     """
     Twisted's endpoints leave a wrapper between transport and protocol, which costs a call per read.
     """
-    transport = getattr(protocol, "transport", None)
+    transport: Any = getattr(protocol, "transport", None)
     between = getattr(transport, "protocol", None)
     if between is not protocol and getattr(between, "_wrappedProtocol", None) is protocol:
         transport.protocol = protocol
@@ -191,7 +199,7 @@ class _Arriving(ClientFactory):
         self.factory = factory
         self.done: Deferred[Any] = Deferred(self._cancel)
 
-    def buildProtocol(self, addr: IAddress | None) -> _Arrival | None:
+    def buildProtocol(self, addr: IAddress) -> _Arrival | None:  # type: ignore[override]  # None is for tests
         """
         A protocol that gives way as soon as there is a transport.
         """
@@ -209,10 +217,8 @@ class _Arriving(ClientFactory):
             self.done.errback(reason)
 
     def _cancel(self, done: Deferred[Any]) -> None:
-        if self.connector is not None:
-            self.connector.disconnect()
-        if not done.called:
-            done.errback(CancelledError())
+        done.errback(CancelledError())
+        self.connector.stopConnecting()
 
 
 class _Arrival(Protocol):

@@ -1,10 +1,10 @@
 """
 An upstream: its peers, the connections to them that rest, and the score of their failures.
 
-Connections are used last in, first out, so that as few as possible are kept, and those that are kept are warm.  How long
-one may rest is the server's to say: a server closes connections that rest, and a request that crosses such a close on its
-way is lost.  So we close first: 1.5 s before the time that the server announces (``Keep-Alive: timeout=``), after four
-seconds when it announces nothing, and sooner where a peer has been seen to close sooner.
+Connections are used last in, first out, so that as few as possible are kept, and those that are kept are warm.  How
+long one may rest is the server's to say: a server closes connections that rest, and a request that crosses such a close
+on its way is lost.  So we close first: 1.5 s before the time that the server announces (``Keep-Alive: timeout=``), after
+four seconds when it announces nothing, and sooner where a peer has been seen to close sooner.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from twisted.internet.protocol import Factory
 
 from twistginx.errors import Fault, ProxyError
 from twistginx.http.client import ClientConnection, Patience
-from twistginx.net.timers import Ticker
+from twistginx.net.timers import NEVER, Ticker
 from twistginx.upstream.peer import Peer
 
 #: Seconds that a connection rests, where nothing better is known.
 LINGER: Final = 4.0
 #: Seconds before the announced end of a connection at rest, at which we end it.
 _MARGIN: Final = 1.5
-#: A close of the server's after less rest (seconds) than this is a restart, or a limit of requests, and teaches nothing.
+#: A close of the server's after less rest (seconds) than this is a restart, or a limit of requests: no lesson.
 _LESSON: Final = 1.0
 #: The least rest (seconds) that can be learned.
 _LEAST: Final = 0.5
@@ -35,7 +35,6 @@ _FAILURES: Final = 5
 #: Seconds of the first while, and of the longest; each is twice the one before.
 _WHILE: Final = 10.0
 _LONGEST_WHILE: Final = 300.0
-
 
 
 class TimeoutOptions(Protocol):
@@ -165,7 +164,7 @@ class Upstream:
         """
         peer = connection.label
         linger = peer.linger
-        announced = connection.linger
+        announced = connection.parser.linger
         if announced is not None:
             linger = announced - _MARGIN if announced >= 2 * _MARGIN else announced / 2
         if self._resting_count >= self._keepalive or self._stopped or not linger:
@@ -230,8 +229,9 @@ class Upstream:
         peer.outages += 1
         # Back on trial: the next failure puts it out again, for longer.
         peer.failures = _FAILURES - 1
-        self._out[peer] = outage = _Outage(self, peer, self._ticker.now + seconds)
-        self._ticker.watch(outage)
+        self._out[peer] = outage = _Outage(self, peer)
+        self._ticker.watch(outage)  # first, because the ticker may have slept
+        outage.deadline = self._ticker.now + seconds
         self._assess()
 
     def back(self, peer: Peer) -> None:
@@ -258,10 +258,10 @@ class _Outage:
 
     __slots__ = ("_peer", "_upstream", "deadline")
 
-    def __init__(self, upstream: Upstream, peer: Peer, deadline: float) -> None:
+    def __init__(self, upstream: Upstream, peer: Peer) -> None:
         self._upstream = upstream
         self._peer = peer
-        self.deadline = deadline
+        self.deadline = NEVER
 
     def deadline_passed(self) -> None:
         """

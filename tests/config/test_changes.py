@@ -1,0 +1,78 @@
+"""
+Tests for ``twistginx.config.changes``.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from twistginx.config.changes import changes
+from twistginx.config.schema import Defaults, Listener, Log, Process, Root, Site, Stream, Upstream, Use
+
+BALANCE = Use("round_robin", None, None, ())
+
+
+def root(sites=(), streams=(), listeners=(), **upstreams):
+    """
+    A configuration; an upstream is told by its number of idle connections.
+    """
+    return Root(
+        process=Process(),
+        log=Log(),
+        defaults=Defaults(),
+        upstreams={name: Upstream(name, ("server",), BALANCE, keepalive=size) for name, size in upstreams.items()},
+        listeners={name: Listener(name, endpoint) for name, endpoint in listeners},
+        sites=tuple(sites),
+        streams=tuple(streams),
+        source=None,
+    )
+
+
+def site(*listen, names=()):
+    return Site(listen=listen, names=names)
+
+
+class ChangesTests(SynchronousTestCase):
+    """
+    A reload says in a line what it changes.
+    """
+
+    def test_nothing(self):
+        """
+        The same twice.
+        """
+        self.assertEqual(
+            changes(root([site("tcp:1")], app=1), root([site("tcp:1")], app=1)),
+            "no listener, upstream, site or stream is another",
+        )
+
+    def test_upstreams(self):
+        """
+        New, different, gone.
+        """
+        self.assertEqual(changes(root(a=1, b=1, c=1), root(b=2, c=1, d=1)), "upstreams +d ~b -a")
+
+    def test_sites_and_listeners(self):
+        """
+        A site is called by its names, or by its addresses when it has none.
+        """
+        old = root([site("tcp:1", names=("a.test", "b.test")), site("tcp:2")])
+        new = root([site("tcp:1", "tcp:3", names=("a.test", "b.test"))])
+        self.assertEqual(changes(old, new), "listeners +tcp:3 -tcp:2; sites ~a.test, b.test -tcp:2")
+
+    def test_named_listener(self):
+        """
+        A listener is its address, whatever it is called.
+        """
+        old = root([site("edge", names=("a.test",))], listeners=[("edge", "tcp:1")])
+        new = root([site("edge", names=("a.test",))], listeners=[("edge", "tcp:2")])
+        self.assertEqual(changes(old, new), "listeners +tcp:2 -tcp:1")
+
+    def test_streams(self):
+        """
+        Streams are called by their addresses.
+        """
+        self.assertEqual(
+            changes(root(), root(streams=[Stream(listen=("tcp:5432",))])),
+            "listeners +tcp:5432; streams +tcp:5432",
+        )

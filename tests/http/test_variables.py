@@ -1,0 +1,201 @@
+"""
+Tests for L{twistginx.http.variables}.
+"""
+
+from __future__ import annotations
+
+import re
+from types import SimpleNamespace
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from twistginx.config.template import VARIABLES, LogTemplate
+from twistginx.http import variables
+from twistginx.http.message import Fields, Record, RequestHead, ResponseHead
+from twistginx.http.variables import compile_template, safe_location, safe_value
+
+
+def make_request(target: bytes = b"/a%20b?x=1&y=&x=2", host: bytes = b"example.com:8080", **fields: bytes):
+    head = RequestHead(b"GET", target, b"HTTP/1.1", Fields.of((key.encode(), value) for key, value in fields.items()))
+    head.host = host
+    path, mark, query = target.partition(b"?")
+    head.path = path
+    head.query = query if mark else None
+    return SimpleNamespace(head=head, client_ip=b"192.0.2.7", scheme=b"https", upstream_name=b"127.0.0.1:9001")
+
+
+def fill(text: str, request=None, outcome=None, missing: bytes = b"") -> bytes:
+    return compile_template(LogTemplate.parse(text), missing)(request or make_request(), outcome)
+
+
+RECORD = Record(200, 1234, 0.01251, "", "", "127.0.0.1:9001")
+
+
+class VariableTests(SynchronousTestCase):
+    """
+    The value of each variable.
+    """
+
+    def test_request(self):
+        """
+        What the client has sent is as it was sent.
+        """
+        for text, expected in (
+            ("{client}", b"192.0.2.7"),
+            ("{host}", b"example.com"),
+            ("{method}", b"GET"),
+            ("{path}", b"/a%20b"),
+            ("{query}", b"x=1&y=&x=2"),
+            ("{uri}", b"/a%20b?x=1&y=&x=2"),
+            ("{scheme}", b"https"),
+            ("{request}", b"GET /a%20b?x=1&y=&x=2 HTTP/1.1"),
+            ("{upstream}", b"127.0.0.1:9001"),
+        ):
+            self.assertEqual(fill(text), expected, text)
+
+    def test_host(self):
+        """
+        The host is without its port; an IPv6 address keeps its brackets.
+        """
+        for host, expected in (
+            (b"a", b"a"),
+            (b"a:80", b"a"),
+            (b"[::1]:80", b"[::1]"),
+            (b"[::1]", b"[::1]"),
+            (b"", b""),
+        ):
+            self.assertEqual(fill("{host}", make_request(host=host)), expected)
+
+    def test_header(self):
+        """
+        A header is found whatever its letters' case; several lines of it are one list, and of Cookie one line.
+        """
+        request = make_request()
+        request.head.fields = Fields.of([(b"X-A", b"1"), (b"x-a", b"2"), (b"Cookie", b"a=1"), (b"Cookie", b"b=2")])
+        self.assertEqual(fill("{header.X-a}", request), b"1, 2")
+        self.assertEqual(fill("{header.cookie}", request), b"a=1; b=2")
+        self.assertEqual(fill("{header.none}", request), b"")
+
+    def test_cookie(self):
+        """
+        The first cookie of that very name, without its quotes.
+        """
+        request = make_request(cookie=b'aa=0; A=no; a="1=2" ; a=3; b; c=')
+        self.assertEqual(fill("{cookie.a}", request), b"1=2")
+        self.assertEqual(fill("{cookie.A}", request), b"no")
+        for name in ("b", "c", "d"):
+            self.assertEqual(fill(f"{{cookie.{name}}}", request), b"")
+        self.assertEqual(fill("{cookie.a}"), b"")
+
+    def test_argument(self):
+        """
+        The first argument of that name, however the name is encoded.
+        """
+        request = make_request(b"/?a=1%202&a=3&%62=x=y&c&=e")
+        for name, expected in (("a", b"1%202"), ("b", b"x=y"), ("c", b""), ("d", b"")):
+            self.assertEqual(fill(f"{{arg.{name}}}", request), expected)
+        self.assertEqual(fill("{arg.a}", make_request(b"/")), b"")
+
+    def test_record(self):
+        """
+        What is known at the end.
+        """
+        text = "{status} {bytes_sent} {duration} [{reason}]"
+        self.assertEqual(fill(text, outcome=RECORD), b"200 1234 0.013 []")
+        self.assertEqual(fill(text), b"   []")
+
+    def test_response(self):
+        """
+        The status is known as soon as there is a response.
+        """
+        self.assertEqual(fill("{status}{bytes_sent}", outcome=ResponseHead(404, Fields())), b"404")
+
+    def test_times(self):
+        """
+        The times of the log, in English whatever the locale; made once a second.
+        """
+        now = [1_000_000_000.0]
+        self.patch(variables, "time", lambda: now[0])
+        local = fill("{time_local}")
+        self.assertTrue(re.fullmatch(rb"\d\d/Sep/2001:\d\d:\d\d:40 [+-]\d{4}", local), local)
+        self.assertTrue(re.fullmatch(rb"2001-09-\d\dT\d\d:\d\d:40[+-]\d\d:\d\d", fill("{time_iso}")))
+        now[0] += 0.9
+        self.assertEqual(fill("{time_local}"), local)
+        now[0] += 1
+        self.assertNotEqual(fill("{time_local}"), local)
+
+    def test_all(self):
+        """
+        Every variable that the configuration knows has a value.
+        """
+        for name in VARIABLES:
+            text = f"{{{name}x}}" if name.endswith(".") else f"{{{name}}}"
+            self.assertIsInstance(fill(text, outcome=RECORD), bytes, text)
+
+
+class TemplateTests(SynchronousTestCase):
+    """
+    Templates, compiled.
+    """
+
+    def test_constant(self):
+        """
+        A text without variables is the same bytes each time.
+        """
+        get = compile_template(LogTemplate.parse("grüße {{x}}"))
+        self.assertEqual(get(None), "grüße {x}".encode())
+        self.assertIs(get(None), get(None))
+
+    def test_parts(self):
+        """
+        Text and variables stand in their order.
+        """
+        self.assertEqual(fill("{scheme}://{host}{uri}"), b"https://example.com/a%20b?x=1&y=&x=2")
+        self.assertEqual(fill("<{method}>"), b"<GET>")
+        self.assertEqual(fill(""), b"")
+
+    def test_missing(self):
+        """
+        A variable without a value is what the caller says.
+        """
+        self.assertEqual(fill("{header.x}|{arg.y}|{method}", missing=b"-"), b"-|-|GET")
+        self.assertEqual(fill("{header.x}", missing=b"-"), b"-")
+        self.assertEqual(fill("{header.x}|"), b"|")
+
+
+class SafeTests(SynchronousTestCase):
+    """
+    What a client sends ends no line, and leads nowhere else.
+    """
+
+    @given(st.binary(max_size=40))
+    def test_value(self, value):
+        """
+        A value of a field has no control character but tabs inside, and loses nothing else.
+        """
+        safe = safe_value(value)
+        self.assertFalse(set(safe) & ({*range(32), 127} - {9}))
+        self.assertEqual(safe, safe.strip())
+        self.assertEqual(safe_value(safe), safe)
+        if all(32 < byte != 127 for byte in value):
+            self.assertEqual(safe, value)
+
+    @given(st.binary(max_size=40))
+    def test_location(self, value):
+        """
+        A Location is visible ASCII without backslashes.
+        """
+        safe = safe_location(value)
+        self.assertTrue(re.fullmatch(rb"[!-~]*", safe))
+        self.assertNotIn(b"\\", safe)
+        self.assertEqual(safe_location(safe), safe)
+
+    def test_location_of_a_reference(self):
+        """
+        What may stand in a reference stays as it is.
+        """
+        reference = b"https://u@[::1]:80/a;b=%20/(c)!$&'*+,?q=@:/#f~-._"
+        self.assertIs(safe_location(reference), reference)
+        self.assertEqual(safe_location("/ä b\r\n\\".encode()), b"/%C3%A4%20b%0D%0A%5C")

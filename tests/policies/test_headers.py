@@ -1,0 +1,182 @@
+"""
+Tests for L{twistginx.policies.headers}.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from tests.resources.serving import Context, Served
+from twistginx.config.convert import structure
+from twistginx.errors import ConfigError
+from twistginx.http.message import Fields, ResponseHead
+from twistginx.interfaces import IPolicyModule
+from twistginx.policies import headers
+from twistginx.resources import respond
+
+
+def config(**table) -> headers.Config:
+    return structure(table, headers.Config)
+
+
+def changed(table: headers.Config, *pairs: tuple[bytes, bytes], request=None, status: int = 200):
+    """
+    The fields of a response after the policy.
+    """
+    head = ResponseHead(status, Fields.of(pairs))
+    assert headers.make(table, Context()).responding(request, head) is None
+    return [(name, value) for _, name, value in head.fields]
+
+
+class HeadersTests(SynchronousTestCase):
+    """
+    What the policy does to a response.
+    """
+
+    def test_module(self):
+        """
+        It is a policy's module, of the published rank.
+        """
+        verifyObject(IPolicyModule, headers)
+        self.assertEqual(headers.rank, 700)
+
+    def test_set(self):
+        """
+        A field that is set has this one value, whatever the resource said and however it spelled the name.
+        """
+        table = config(set={"X-Frame-Options": "DENY"})
+        self.assertEqual(changed(table), [(b"X-Frame-Options", b"DENY")])
+        self.assertEqual(
+            changed(table, (b"x-frame-options", b"a"), (b"ETag", b'"1"'), (b"X-FRAME-OPTIONS", b"b")),
+            [(b"ETag", b'"1"'), (b"X-Frame-Options", b"DENY")],
+        )
+
+    def test_add(self):
+        """
+        A field that is added stands beside those that there are; a list is several fields.
+        """
+        table = config(add={"Set-Cookie": ["a=1", "b=2"], "Vary": "Origin"})
+        self.assertEqual(
+            changed(table, (b"Set-Cookie", b"c=3")),
+            [(b"Set-Cookie", b"c=3"), (b"Set-Cookie", b"a=1"), (b"Set-Cookie", b"b=2"), (b"Vary", b"Origin")],
+        )
+
+    def test_remove(self):
+        """
+        A field that is removed is not sent; others are untouched.
+        """
+        table = config(remove=["X-Powered-By"])
+        self.assertEqual(changed(table, (b"x-powered-by", b"php"), (b"A", b"1")), [(b"A", b"1")])
+        self.assertEqual(changed(table, (b"A", b"1")), [(b"A", b"1")])
+
+    def test_shared_fields(self):
+        """
+        The constants of the table are not changed by what later policies do to one response.
+        """
+        made = headers.make(config(set={"X-A": "1"}), Context())
+        for _ in range(2):
+            head = ResponseHead(200, Fields())
+            made.responding(None, head)
+            self.assertEqual(head.fields, [(b"x-a", b"X-A", b"1")])
+            head.fields.drop(b"x-a")
+
+    def test_over_the_channel(self):
+        """
+        All responses are changed, error pages and kept replies included, and each is made of its own request.
+        """
+        table = config(set={"X-From": "{client} {status} {header.x}", "Content-Type": "a/b"}, remove=["Proxy-Status"])
+        policy = headers.make(table, Context())
+        resource = respond.make(structure({"body": "x"}, respond.Config), Context())
+        served = Served(resource, Context(), responding=(policy.responding,))
+        for value in (b"one", b"two"):
+            answer = served.get(b"/", x=value)
+            self.assertEqual(answer[b"X-From"], b"192.0.2.7 200 " + value)
+            self.assertEqual(answer[b"Content-Type"], b"a/b")
+            self.assertEqual(answer.body, b"x")
+        served.route(resource, responding=(policy.responding,), body_limit=1)
+        answer = served.get(b"/", b"POST", b"too large")
+        self.assertEqual(answer.status, 413)
+        self.assertEqual(answer[b"X-From"], b"192.0.2.7 413")
+        self.assertIsNone(answer[b"Proxy-Status"])
+
+
+class MergeTests(SynchronousTestCase):
+    """
+    A route's table over the inherited one.
+    """
+
+    def test_names(self):
+        """
+        Names that the route does not mention are inherited.
+        """
+        merged = headers.merge(
+            config(set={"A": "1", "B": "1"}, add={"C": "1"}, remove=["D"]),
+            config(set={"E": "2"}, add={"F": "2"}, remove=["G"]),
+        )
+        self.assertEqual(
+            merged, config(set={"A": "1", "B": "1", "E": "2"}, add={"C": "1", "F": "2"}, remove=["D", "G"])
+        )
+
+    def test_own_wins(self):
+        """
+        A name that the route mentions is the route's, in whichever table, and however it is written.
+        """
+        inherited = config(set={"X-A": "1", "X-B": "1"}, add={"X-C": "1"}, remove=["X-D"])
+        for own in (
+            config(set={"x-a": "2", "x-b": "2", "x-c": "2", "x-d": "2"}),
+            config(add={"x-a": "2", "x-b": "2", "x-c": "2", "x-d": "2"}),
+            config(remove=["x-a", "x-b", "x-c", "x-d"]),
+        ):
+            self.assertEqual(headers.merge(inherited, own), own)
+
+    def test_nothing(self):
+        """
+        An empty table changes nothing.
+        """
+        table = config(set={"A": "1"}, remove=["B"])
+        self.assertEqual(headers.merge(table, config()), table)
+        self.assertEqual(headers.merge(config(), table), table)
+
+
+class ConfigTests(SynchronousTestCase):
+    """
+    What cannot be.
+    """
+
+    def refused(self, key: str, **table) -> None:
+        error = self.assertRaises(ConfigError, headers.make, config(**table), Context())
+        self.assertEqual(error.key, key)
+
+    def test_framing(self):
+        """
+        The connection's own fields can be neither set, nor added, nor removed.
+        """
+        for name in ("Content-Length", "Transfer-Encoding", "connection", "Upgrade"):
+            self.refused(f"set.{name}", set={name: "x"})
+            self.refused(f"add.{name}", add={name: "x"})
+            self.refused("remove.0", remove=[name])
+
+    def test_names_and_values(self):
+        """
+        Names are tokens, values are lines.
+        """
+        self.refused("set.X Y", set={"X Y": "x"})
+        self.refused("set.X", set={"X": "a\r\nb"})
+        self.refused("add.X.1", add={"X": ["a", "b\n"]})
+        self.refused("remove.1", remove=["X", ""])
+
+    def test_twice(self):
+        """
+        A name that is mentioned twice has two meanings.
+        """
+        self.refused("set.x-a", set={"X-A": "1", "x-a": "2"})
+        self.refused("remove.0", set={"X-A": "1"}, remove=["x-a"])
+        self.refused("remove.1", remove=["X-A", "x-a"])
+
+    def test_remove_and_add(self):
+        """
+        To remove a field and add it is to set it.
+        """
+        table = config(add={"X-A": ["1", "2"]}, remove=["x-a"])
+        self.assertEqual(changed(table, (b"X-A", b"0")), [(b"X-A", b"1"), (b"X-A", b"2")])

@@ -1,0 +1,106 @@
+"""
+Tests for L{twistginx.resources.redirect}, over the real channel.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from tests.resources.serving import Context, Served
+from twistginx.config.convert import structure
+from twistginx.errors import ConfigError
+from twistginx.interfaces import IResourceModule, IStreaming
+from twistginx.resources import redirect
+
+
+def make(table):
+    return redirect.make(structure(table, redirect.Config), Context())
+
+
+def location(to: str, target: bytes, **fields: bytes) -> bytes:
+    answer = Served(make({"to": to}), Context()).get(target, **fields)
+    assert answer.status == 302
+    return answer[b"Location"]
+
+
+class RedirectTests(SynchronousTestCase):
+    """
+    Where clients are sent.
+    """
+
+    def test_module(self):
+        """
+        It is a resource's module, and makes a streaming resource.
+        """
+        verifyObject(IResourceModule, redirect)
+        self.assertTrue(IStreaming.providedBy(make("/")))
+
+    def test_constant(self):
+        """
+        The same place for all; the status is what was asked for.
+        """
+        for status in (301, 302, 303, 307, 308):
+            served = Served(make({"to": "https://example.org/?a b", "status": status}), Context())
+            for method in (b"GET", b"POST"):
+                answer = served.get(b"/x", method)
+                self.assertEqual((answer.status, answer.body), (status, b""))
+                self.assertEqual(answer[b"Location"], b"https://example.org/?a%20b")
+
+    def test_shorthand(self):
+        """
+        A string is where to, for now.
+        """
+        answer = Served(make("/new"), Context()).get(b"/old")
+        self.assertEqual((answer.status, answer[b"Location"]), (302, b"/new"))
+
+    def test_to_https(self):
+        """
+        The usual one: the same address, under TLS.
+        """
+        self.assertEqual(location("https://{host}{uri}", b"/a%20b?c=d"), b"https://example.com/a%20b?c=d")
+
+    def test_stays(self):
+        """
+        A path of the client's does not become another host.
+        """
+        for to in ("{uri}", "{path}", "/{arg.next}", "/"):
+            for target in (b"//evil.example/x", b"/?next=/evil.example", b"/?next=\\evil.example", b"/\\evil.example"):
+                found = location(to, target)
+                self.assertTrue(found.startswith(b"/"), found)
+                self.assertFalse(found.startswith((b"//", b"/\\")), found)
+
+    def test_other_host_on_purpose(self):
+        """
+        What the configuration says itself is where it leads.
+        """
+        self.assertEqual(location("//cdn.example{uri}", b"/a"), b"//cdn.example/a")
+
+    def test_split(self):
+        """
+        No value splits the response, or the address.
+        """
+        found = location("https://example.org/{header.x}", b"/", x=b'a b\t\xe4"<>\\')
+        self.assertEqual(found, b"https://example.org/a%20b%09%E4%22%3C%3E%5C")
+
+
+class ConfigTests(SynchronousTestCase):
+    """
+    What cannot be a redirect.
+    """
+
+    def refused(self, key: str, **table) -> None:
+        error = self.assertRaises(ConfigError, make, table)
+        self.assertEqual(error.key, key)
+
+    def test_refused(self):
+        """
+        Each with its key: a status that is none, no address, and one that the client would choose.
+        """
+        self.refused("status", to="/", status=200)
+        self.refused("status", to="/", status=304)
+        self.refused("to", to="")
+        self.refused("to", to="/a\r\nSet-Cookie: x")
+        self.refused("to", to="/{host}\n")
+        for to in ("{arg.next}", "{header.referer}", "{cookie.back}/x", "{query}"):
+            self.refused("to", to=to)
