@@ -22,6 +22,7 @@ ROOT = Path(twistginx.__file__).parent
 
 #: The rank of each module of the first level; a module imports from lower ranks and from its own package only.
 RANKS = {
+    "twistginx.__main__": 11,
     "twistginx.tap": 10,
     "twistginx.cli": 10,
     "twistginx.workers": 9,

@@ -54,8 +54,8 @@ MODULES = (
 #: name of the reactor.
 KNOWN: dict[str, str] = {}
 
-#: Seconds that one module may take.
-LIMIT = 600
+#: Seconds that one test, and that one module, may take.
+TEST_LIMIT, LIMIT = 20, 600
 
 
 def twistginx(test: Any) -> Any:
@@ -88,6 +88,7 @@ def run_here(name: str, module: str, output: Path) -> None:
     from twisted.internet.test.reactormixins import ReactorBuilder
 
     ReactorBuilder._reactors = [REACTORS[name]]
+    ReactorBuilder.timeout = TEST_LIMIT
     from twisted.trial.reporter import Reporter
     from twisted.trial.runner import TestLoader, TrialRunner
 

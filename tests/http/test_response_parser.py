@@ -242,8 +242,9 @@ class ResponseParserTests(SynchronousTestCase):
         they came twice.
         """
         self.hears(
-            b"HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nKeep-Alive: timeout=5\r\nConnection: keep-alive, X-Hop\r\n"
-            b"X-Hop: 1\r\nSet-Cookie: b\r\nProxy-Authenticate: c\r\nUpgrade: h2\r\nTrailer: x\r\nContent-Length: 0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nSet-Cookie: a\r\nKeep-Alive: timeout=5\r\n"
+            b"Connection: keep-alive, X-Hop\r\nX-Hop: 1\r\nSet-Cookie: b\r\n"
+            b"Proxy-Authenticate: c\r\nUpgrade: h2\r\nTrailer: x\r\nContent-Length: 0\r\n\r\n",
             (
                 200,
                 b"OK",

@@ -4,6 +4,7 @@ Tests for twistginx.resources.proxy and twistginx.resources.exchange, with the r
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -886,3 +887,47 @@ class UpgradeTests(ProxyCase):
         server.says(SWITCH.replace(b"websocket", b"h2c"))
         self.assertEqual(status(self.client.taken()), 502)
         self.assertTrue(server.aborted)
+
+
+class CallBudgetTests(ProxyCase):
+    """
+    What a proxied GET over kept-alive connections costs, counted in Python calls, so that speed cannot rot unseen.
+    """
+
+    #: Files of the way to the upstream and back; the channel's own are counted elsewhere.
+    OURS = (
+        "/client.py",
+        "/response_parser.py",
+        "/exchange.py",
+        "/proxy.py",
+        "/forwarding.py",
+        "/pool.py",
+        "/round_robin.py",
+    )
+
+    def test_budget(self) -> None:
+        """
+        26 calls and one per field of the answer; no Deferred.
+        """
+        self.begin(peers=2)
+        calls: list[str] = []
+
+        def count(frame: Any, event: str, argument: Any) -> None:
+            if event == "call":
+                calls.append(frame.f_code.co_filename)
+
+        for _ in range(2):
+            self.client.says(GET)
+            server = self.conversation.accept()
+            server.says(OK)
+        servers = self.conversation.accepted
+        sys.setprofile(count)
+        try:
+            self.client.says(GET)
+            servers[0].says(b"HTTP/1.1 200 OK\r\nDate: x\r\nServer: y\r\nX: z\r\nContent-Length: 2\r\n\r\nok")
+        finally:
+            sys.setprofile(None)
+        ours = [name for name in calls if name.endswith(self.OURS)]
+        self.assertLessEqual(len(ours), 26 + 4)
+        self.assertEqual([name for name in calls if name.endswith("/defer.py")], [])
+        self.assertEqual(len(self.conversation.records), 3)

@@ -178,3 +178,4 @@ class ConfigTests(SynchronousTestCase):
         self.refused("json.x", json={"x": float("nan")})
         self.refused("headers.Content-Length", headers={"Content-Length": "5"})
         self.refused("headers.X-A", headers={"X-A": "a\nb"})
+        self.refused("headers.Server", headers={"Server": "me"})

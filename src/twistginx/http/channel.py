@@ -78,7 +78,7 @@ class Frontend:
     _found: dict[bytes, Any] = field(factory=dict, init=False)
 
     #: What is spoken here, by its names in ALPN (RFC 7301).
-    alpn: ClassVar = (b"http/1.1",)
+    alpn: ClassVar = (b"http/1.1", b"http/1.0")
 
     def build_protocol(self, listener: Any, address: IAddress) -> IProtocol:
         """

@@ -26,6 +26,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from twistginx.errors import ProxyError
 from twistginx.http.message import Fields, ResponseHead
+from twistginx.http.trailers import safe_trailers
 from twistginx.http.wire import HOP_BY_HOP
 
 #: Bytes that the heads of one answer (the informational ones included), or its trailer section, may have.
@@ -33,25 +34,6 @@ HEAD_BOUND: Final = 65536
 
 #: Fields that decide framing, or how the connection goes on; all others pass through unread.
 _DECIDING = HOP_BY_HOP | {b"content-length", b"content-type"}
-
-#: Fields that mean nothing in a trailer section, and would be dangerous to whoever merges it into the head
-#: (RFC 9110 section 6.5.1): framing, routing, authentication, control of the payload.
-FORBIDDEN_TRAILERS: Final = HOP_BY_HOP | {
-    b"authorization",
-    b"cache-control",
-    b"content-encoding",
-    b"content-length",
-    b"content-range",
-    b"content-type",
-    b"cookie",
-    b"expect",
-    b"forwarded",
-    b"host",
-    b"max-forwards",
-    b"range",
-    b"set-cookie",
-    b"www-authenticate",
-}
 
 _NO_OPTIONS: frozenset[bytes] = frozenset()
 
@@ -94,15 +76,6 @@ class ResponseReceiver(Protocol):
         """
         There will be no (complete) answer; the connection is gone.
         """
-
-
-def safe_trailers(fields: Fields) -> Fields:
-    """
-    The fields of a trailer section that may be passed on.
-
-    ``X-Forwarded-*`` and its spellings are not: a late one would be believed by who merges trailers into the head.
-    """
-    return Fields([field for field in fields if field[0] not in FORBIDDEN_TRAILERS and field[0][2:11] != b"forwarded"])
 
 
 class ResponseParser:

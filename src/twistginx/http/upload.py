@@ -11,7 +11,7 @@ from zope.interface import implementer
 
 from twistginx.http.body import BodyReceiver
 from twistginx.http.message import Fields
-from twistginx.http.response_parser import safe_trailers
+from twistginx.http.trailers import safe_trailers
 from twistginx.http.wire import chunk_size, last_chunk
 
 #: Up to this size, in bytes, pieces are joined: one copy is cheaper than one more piece to write.

@@ -5,8 +5,6 @@ Values are as they were sent.  They are made safe where they are put: ``safe_val
 ``safe_location`` for a Location.
 """
 
-# all getters have one signature
-
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -17,8 +15,8 @@ from urllib.parse import unquote_to_bytes
 
 from twistginx.config.template import Template, Variable
 
-#: ``(request, outcome)`` to bytes.  The outcome is a Record, or the ResponseHead while there is no Record; None while
-#: there is no response.
+#: ``(request, outcome)`` to bytes; all have this one signature.  The outcome is a Record, or the ResponseHead while
+#: there is no Record; None while there is no response.
 Getter = Callable[..., bytes]
 
 # Controls end a line or a message; a space ends nothing.  A tab may stand in a value (RFC 9110 section 5.5).

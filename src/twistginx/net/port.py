@@ -107,8 +107,10 @@ class _Accepting(tcp.Port):  # type: ignore[misc]  # Twisted's socket classes ar
         super().connectionLost(reason)
 
     def _accepted(self) -> Connection:
+        connection = self.connection_class(self.reactor, self)
+        connection.sessionno = self.sessionno
         self.sessionno += 1
-        return self.connection_class(self.reactor, self)
+        return connection
 
     def lost(self, connection: Connection, reason: Failure) -> None:
         """
@@ -136,7 +138,7 @@ class TCPPort(_Accepting):
         if name is None:
             return None  # it was reset while it waited to be accepted
         connection.peer = inet_address(name)
-        connection.logstr = f"{self.sessionno},{name[0]}"
+        connection.logstr = f"{connection.sessionno},{connection.peer.host}"
         return self.factory.buildProtocol(connection.peer)
 
     def _take_over(self, sock: socket.socket) -> None:
@@ -171,7 +173,7 @@ class UnixPort(_Accepting, unix.Port):  # type: ignore[misc]
             return None
         connection.peer = UNIXAddress(name or None)
         connection.host = self.getHost()
-        connection.logstr = f"{self.sessionno},{name!r}"
+        connection.logstr = f"{connection.sessionno},{name}"
         return self.factory.buildProtocol(connection.peer)
 
     def adopt_stock(self, connection: UnixConnection, protocol: Any, sock: socket.socket) -> None:
@@ -215,7 +217,9 @@ class Adopted:
         """
         Give the loop the socket.
         """
-        connection.peer, connection.host, connection.logstr = self._peer, self._host, "adopted"
+        connection.peer, connection.host = self._peer, self._host
+        connection.sessionno = getattr(self._peer, "port", 0)
+        connection.logstr = f"{connection.sessionno},{getattr(self._peer, 'host', '')}"
         connection.write, connection.writeSequence = self._pieces.append, self._pieces.extend
         connection.reactor.attach(connection, sock)
 

@@ -127,6 +127,7 @@ class Connection(asyncio.Protocol):
     :ivar writeSequence: the same for an iterable of bytes.
     :ivar disconnecting: ``loseConnection`` has been called.
     :ivar producer: is registered to write to us, or None.
+    :ivar sessionno: the how many-th of its port it is, from 0.
     :ivar logstr: what stands before our protocol's lines in the log.
     :ivar io: asyncio's transport; None until the loop has the descriptor.
     :ivar peer: what ``getPeer`` returns.
@@ -158,6 +159,7 @@ class Connection(asyncio.Protocol):
         "producerPaused",
         "protocol",
         "reactor",
+        "sessionno",
         "streamingProducer",
         "write",
         "writeSequence",
@@ -174,6 +176,7 @@ class Connection(asyncio.Protocol):
         self.streamingProducer = self.producerPaused = False
         self.write = self.writeSequence = _discard
         self.logstr = "-"
+        self.sessionno = 0
         self.TLS = False
         self.io: asyncio.Transport | None = None
         self.origin = origin
@@ -184,7 +187,11 @@ class Connection(asyncio.Protocol):
         self._paused = self._full = self._watching = self._read_ended = self._write_ending = False
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.logstr}>"
+        name = self.logstr.partition(",")[0]
+        if self.origin.is_client or self.io is None:
+            return f"<{name} to {self.peer}>"
+        host = self.getHost()
+        return f"<{name} #{self.sessionno} on {getattr(host, 'port', host)}>"
 
     # What asyncio calls.
 
@@ -449,6 +456,8 @@ class Connection(asyncio.Protocol):
             if self.write is not _discard:
                 self._allow_writing()
             producer.resumeProducing()
+            if self.unsent():
+                self._watch()
         elif self._full:
             # Not now: who registers a producer does not expect it to be paused before it returns.
             self.reactor.loop.call_soon(self._pause_when_full, producer)
@@ -473,6 +482,13 @@ class Connection(asyncio.Protocol):
             self._close()
         elif self._write_ending:
             self._watch()
+
+    def stopConsuming(self) -> None:
+        """
+        A producer that can produce no more says so.
+        """
+        self.unregisterProducer()
+        self.loseConnection()
 
     def _pause_when_full(self, producer: Any) -> None:
         if self._full and self.producer is producer and not self.producerPaused:

@@ -64,6 +64,14 @@ def make(config: Config, context: IContext) -> RespondResource:
     if config.status in _BODYLESS and (config.body is not None or config.json is not None):
         key = "body" if config.json is None else "json"
         raise ConfigError(f"a response with the status {config.status} has no body", key=key, expected=f"remove {key}")
+    for each in config.headers:
+        if each.lower() in ("date", "server"):
+            # A Reply has neither (http.message.Reply); the policy changes what is sent.
+            raise ConfigError(
+                f"{each} is not this table's to say",
+                key=f"headers.{each}",
+                expected=f'write headers = {{ set = {{ {each} = "..." }} }} beside it',
+            )
     return RespondResource(config)
 
 

@@ -141,7 +141,8 @@ def _endpoint(address: ServerAddress, reactor: Any) -> IStreamClientEndpoint:
             endpoint: IStreamClientEndpoint = clientFromString(reactor, address.text)
         except Exception as error:  # a plugin's parser may raise anything
             raise ConfigError(
-                f"{address.text!r} is no client endpoint: {str(error) or type(error).__name__}", "", "an endpoint string"
+                f"{address.text!r} is no client endpoint: {str(error) or type(error).__name__}",
+                expected="an endpoint string",
             ) from error
         return endpoint
     with suppress(ValueError):

@@ -3,8 +3,8 @@ An upstream: its peers, the connections to them that rest, and the score of thei
 
 Connections are used last in, first out, so that as few as possible are kept, and those that are kept are warm.  How
 long one may rest is the server's to say: a server closes connections that rest, and a request that crosses such a close
-on its way is lost.  So we close first: 1.5 s before the time that the server announces (``Keep-Alive: timeout=``), after
-four seconds when it announces nothing, and sooner where a peer has been seen to close sooner.
+on its way is lost.  So we close first: 1.5 s before the time that the server announces (``Keep-Alive: timeout=``),
+after four seconds when it announces nothing, and sooner where a peer has been seen to close sooner.
 """
 
 from __future__ import annotations
