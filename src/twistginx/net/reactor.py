@@ -56,7 +56,6 @@ class TwistginxReactor(AsyncioSelectorReactor):  # type: ignore[misc]  # Twisted
         ``listenTCP`` and ``listenUNIX`` take what they use out of it, and own it from then on.
     :ivar connections: the open ones.
     :ivar ports: the ones that accept.
-    :ivar scatters: writing many pieces at once is cheaper than joining them.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
@@ -73,7 +72,6 @@ class TwistginxReactor(AsyncioSelectorReactor):  # type: ignore[misc]  # Twisted
         return self._asyncioEventloop  # type: ignore[no-any-return]
 
     def _prepare_loop(self) -> None:
-        self.scatters = not isinstance(self.loop, asyncio.BaseEventLoop)
         if self._own_loop:
             self.loop.set_exception_handler(_log_loop_error)
 

@@ -68,6 +68,13 @@ def _discard(data: object) -> None:
     """
 
 
+def _join(pieces: Iterable[bytes]) -> bytes:
+    try:
+        return b"".join(pieces)
+    except TypeError:
+        raise TypeError("Data must be bytes") from None
+
+
 class Origin(Protocol):
     """
     Where a connection comes from: a port, an attempt to connect, or an adopted descriptor.
@@ -387,17 +394,18 @@ class Connection(asyncio.Protocol):
             self.writeSequence = self._write_sequence_pulled
         else:
             self.write = io.write
-            self.writeSequence = io.writelines if self.reactor.scatters else self._write_joined
+            self.writeSequence = self._write_joined
 
     def _write_joined(self, pieces: Iterable[bytes]) -> None:
-        cast(asyncio.Transport, self.io).write(b"".join(pieces))
+        # Not writelines, which leaves behind what stood before a piece that is no bytes.
+        cast(asyncio.Transport, self.io).write(_join(pieces))
 
     def _write_pulled(self, data: bytes) -> None:
         cast(asyncio.Transport, self.io).write(data)
         self._watch()
 
     def _write_sequence_pulled(self, pieces: Iterable[bytes]) -> None:
-        self._write_pulled(b"".join(pieces))
+        self._write_pulled(_join(pieces))
 
     def _watch(self) -> None:
         """

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from twistginx.net.reactor import TwistginxReactor
 
 
+#: A producer is paused when more descriptors than this wait to be sent.
+MANY = 64
+
+
 class UnixOrigin(Origin, Protocol):
     """
     Where a UNIX connection comes from.
@@ -86,6 +90,8 @@ class UnixConnection(Connection):
             self.writeSequence = self._pieces.extend
             self.reactor.loop.call_soon(self._send_descriptors)
         self._descriptors.append(descriptor)
+        if len(self._descriptors) > MANY and self.streamingProducer and not self.producerPaused:
+            self._pause_producer()
 
     def _send_descriptors(self) -> None:
         if not self.connected or self._reason is not None:
@@ -117,6 +123,8 @@ class UnixConnection(Connection):
         self._pieces.clear()
         self._allow_writing()
         self.write(rest)
+        if self.producerPaused and not self._full:
+            self._resume_producer()
         if self.disconnecting:
             self._close()
         elif self._write_ending:

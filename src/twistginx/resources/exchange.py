@@ -186,7 +186,10 @@ class Exchange:
         if request.ended:  # a policy has answered instead
             connection.abort()
             return
-        relay = Relay(connection.ticker, max(QUIET, self._patience.idle))
+        # The listener knows of its tunnels, so that a stop waits for them, and cuts them in the end.
+        tunnels = request.channel.listener.connections
+        relay = Relay(connection.ticker, max(QUIET, self._patience.idle), lambda relay: tunnels.discard(relay.left))
+        tunnels.add(relay.left)
         hand_over(connection, relay.right)
         if rest:
             relay.right.dataReceived(rest)
