@@ -243,6 +243,37 @@ class ProblemTests(SynchronousTestCase):
         self.assertIn("10:site[0].route[2].app", text)
         self.assertEqual(len(problems), 5, text)
 
+    def test_with_what_cannot_be_read(self) -> None:
+        """
+        A typo does not hide what only building can find; and what is wrong is not said twice.
+        """
+        problems = self.problems(
+            """[upstream.app]
+            servers = ["127.0.0.1"]
+            [[site]]
+            listen = "tcp:eighty"
+            [[site.route]]
+            path = "/a"
+            static = "nowhere"
+            [[site.route]]
+            path = "/b"
+            proxy = { upstrem = "app" }
+            [[site.route]]
+            path = "/c"
+            proxy = { upstream = "app" }
+            """
+        )
+        keys = [problem.split(": ")[0] for problem in problems]
+        self.assertEqual(
+            keys,
+            [
+                "2:upstream.app.servers[0]",
+                "4:site[0].listen[0]",
+                "7:site[0].route[0].static.root",
+                "10:site[0].route[1].proxy.upstrem",
+            ],
+        )
+
     def test_broken_upstream_is_reported_once(self) -> None:
         """
         A route that uses an upstream with a problem does not report it again.

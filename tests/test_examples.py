@@ -18,9 +18,9 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 import twistginx
-from twistginx.build import Generation, Runtime, build
-from twistginx.config import schema
+from twistginx.build import Generation, Runtime, build, prepare
 from twistginx.config.load import load
+from twistginx.config import schema
 from twistginx.errors import ConfigError
 from twistginx.net.timers import Ticker
 from twistginx.registry import BUILT_IN, Registry
@@ -70,7 +70,7 @@ class ShippedTests(SynchronousTestCase):
         """
         registry = Registry(())
         reactor = MemoryReactorClock()
-        return build(load(path, registry, ENVIRONMENT), registry, Runtime(reactor, Ticker(reactor)))
+        return prepare(path, registry, ENVIRONMENT, Runtime(reactor, Ticker(reactor)))
 
     def test_all_build(self) -> None:
         """
@@ -136,6 +136,22 @@ class ReadmeTests(SynchronousTestCase):
         reactor = MemoryReactorClock()
         root = load(directory / "site.toml", registry, {})
         self.assertEqual(list(build(root, registry, Runtime(reactor, Ticker(reactor))).listeners), ["tcp:8080"])
+
+    def test_problems(self) -> None:
+        """
+        What the README shows of a file with mistakes is what is said of one.
+        """
+        directory = Path(mkdtemp(prefix="twistginx-"))
+        self.addCleanup(shutil.rmtree, directory)
+        (directory / "site.toml").write_text(
+            '[[site]]\nlisten = ["tcp:8080"]\nroute = [\n    { path = "/api", proxy = { upsteam = "app" } },\n'
+            '    { static = { root = "www", hiden = true } },\n]\n'
+        )
+        error = self.assertRaises(ConfigError, load, directory / "site.toml", Registry(()), {})
+        readme = (ROOT / "README.rst").read_text("utf-8")
+        for problem in error.problems:
+            self.assertIn(f"    site.toml:{problem.line}:{problem.column}: {problem.key}: {problem.message}", readme)
+        self.assertEqual(readme.count("    site.toml:"), len(error.problems))
 
 
 class ReferenceTests(SynchronousTestCase):

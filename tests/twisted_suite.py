@@ -52,7 +52,20 @@ MODULES = (
 
 #: What fails on ours and not on epoll, and why that is right: "module.Class.test" to reason, the class without the
 #: name of the reactor.
-KNOWN: dict[str, str] = {}
+KNOWN: dict[str, str] = {
+    **dict.fromkeys(
+        (
+            "test_tcp.TCPTransportTestsBuilder.test_streamingProducer",
+            "test_tcp.AdoptStreamConnectionTestsBuilder.test_streamingProducer",
+            "test_unix.UNIXAdoptStreamConnectionTestsBuilder.test_streamingProducer",
+        ),
+        "sets bufferSize to 500 and expects the 1,000 bytes that it then writes to wait in the process; here the kernel "
+        "has them when write returns",
+    ),
+    "test_unix.UNIXTestsBuilder.test_avoidLeakingFileDescriptors": (
+        "expects a line in the log for a descriptor that nobody wanted; here the kernel has closed it, unseen"
+    ),
+}
 
 #: Seconds that one test, and that one module, may take.
 TEST_LIMIT, LIMIT = 20, 600
@@ -90,10 +103,14 @@ def run_here(name: str, module: str, output: Path) -> None:
     ReactorBuilder._reactors = [REACTORS[name]]
     ReactorBuilder.timeout = TEST_LIMIT
     from twisted.trial.reporter import Reporter
-    from twisted.trial.runner import TestLoader, TrialRunner
+    from twisted.trial._asyncrunner import _iterateTests
+    from twisted.trial.runner import TestLoader, TestSuite, TrialRunner
 
     short = "_" + REACTORS[name].rsplit(".", 1)[-1] + "Tests"
     outcomes: dict[str, tuple[str, str]] = {}
+
+    def key_of(test: Any) -> str:
+        return str(test.id()).replace(short, "").removeprefix("twisted.internet.test.")
 
     class Outcomes(Reporter):  # type: ignore[misc]
         """
@@ -101,7 +118,7 @@ def run_here(name: str, module: str, output: Path) -> None:
         """
 
         def note(self, test: Any, outcome: str, detail: object = "") -> None:
-            key = test.id().replace(short, "").removeprefix("twisted.internet.test.")
+            key = key_of(test)
             if key not in outcomes or outcome in ("failed", "skipped"):
                 outcomes[key] = (outcome, str(detail))
                 output.write_text(json.dumps(outcomes))
@@ -110,7 +127,7 @@ def run_here(name: str, module: str, output: Path) -> None:
             self.note(test, "lost", "the process ended in this test")
 
         def addSuccess(self, test: Any) -> None:
-            key = test.id().replace(short, "").removeprefix("twisted.internet.test.")
+            key = key_of(test)
             if outcomes[key][0] == "lost":
                 outcomes[key] = ("passed", "")
 
@@ -132,7 +149,9 @@ def run_here(name: str, module: str, output: Path) -> None:
             output.write_text(json.dumps(outcomes))
 
     suite = TestLoader().loadByName("twisted.internet.test." + module)
-    TrialRunner(Outcomes, workingDirectory=str(output) + ".trial").run(suite)
+    # Those that are known to fail come last, as what they leave behind is counted against the next.
+    tests = sorted(_iterateTests(suite), key=lambda test: key_of(test) in KNOWN)
+    TrialRunner(Outcomes, workingDirectory=str(output) + ".trial").run(TestSuite(tests))
     output.write_text(json.dumps(outcomes))
 
 

@@ -7,7 +7,8 @@ to be checked, or beside a running one, and be thrown away.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from zope.interface import implementer
 
 from twistginx.config import schema
 from twistginx.config.address import ServerAddress
+from twistginx.config.load import draft
 from twistginx.config.template import Template
 from twistginx.errors import ConfigError, Problem
 from twistginx.http.channel import Frontend, Timeouts
@@ -117,6 +119,32 @@ def build(root: schema.Root, registry: Registry, runtime: Runtime) -> Generation
     return _Builder(root, registry, runtime).build()
 
 
+def prepare(path: str | Path, registry: Registry, environment: Mapping[str, str], runtime: Runtime) -> Generation:
+    """
+    Read and build the configuration at ``path``.
+
+    What cannot be built is reported together with what cannot be read, so that nobody has to mend a file twice.
+
+    :param environment: where ``{env.X}`` is looked up.
+    :raise ConfigError: with every problem; complaints about plugins are with them, as warnings.
+    """
+    drafted = draft(path, registry, environment)
+    builder = _Builder(drafted.root, registry, runtime)
+    try:
+        generation = builder.build()
+        problems: list[Problem] = []
+    except ConfigError:
+        # Of what was wrong already, building can only say again that it is.
+        said = {problem.key for problem in drafted.problems}
+        problems = [
+            problem for key, problem in builder.problems if key not in drafted.touched and problem.key not in said
+        ]
+    if not drafted.problems and not builder.problems:
+        return generation
+    problems += drafted.problems
+    raise ConfigError(problems=(*drafted.root.source.sorted(problems), *builder.complaints()))
+
+
 @implementer(IContext)
 @frozen(eq=False)
 class Context:
@@ -157,27 +185,26 @@ class _Builder:
         self._registry = registry
         self._runtime = runtime
         self._generation = Generation(root)
-        self._problems: list[Problem] = []
+        self.problems: list[tuple[Key, Problem]] = []
         self._certificates: dict[tuple[Path, Path], certificates.Certificate] = {}
 
     def build(self) -> Generation:
         root = self._root
         generation = self._generation
         generation.warnings.extend(root.warnings)
-        for complaint in self._registry.complaints:
-            generation.warnings.append(Problem("", 0, 0, "", complaint, warning=True))
+        generation.warnings.extend(self.complaints())
         for name, config in root.upstreams.items():
-            self._attempt(("upstream", name), lambda config=config: self._add_upstream(config))
+            self._attempt(("upstream", name), partial(self._add_upstream, config))
         self._attempt(("log", "access"), self._open_access_log)
         endpoints = _Endpoints(root)
-        for number, site in enumerate(root.sites):
-            self._site(site, number, endpoints)
-        for number, stream in enumerate(root.streams):
-            self._stream(stream, ("stream", number), endpoints)
+        for site in root.sites:
+            self._site(site, endpoints)
+        for stream in root.streams:
+            self._stream(stream, endpoints)
         for text, place in endpoints.places.items():
-            self._attempt(place.where, lambda text=text: _parse_endpoint(text))
-        if self._problems:
-            raise ConfigError(problems=tuple(self._problems))
+            self._attempt(place.where, partial(_parse_endpoint, text))
+        if self.problems:
+            raise ConfigError(problems=root.source.sorted(problem for _, problem in self.problems))
         for text, place in endpoints.places.items():
             generation.listeners[text] = ListenerPlan(
                 text, place.options.backlog, place.frontend, place.server(self._runtime.ticker)
@@ -185,6 +212,12 @@ class _Builder:
         return generation
 
     # Problems.
+
+    def complaints(self) -> list[Problem]:
+        """
+        What the registry has to say about plugins.
+        """
+        return [Problem("", 0, 0, "", complaint, warning=True) for complaint in self._registry.complaints]
 
     def _attempt(self, where: Key, make: Callable[[], T], who: str = "") -> T | None:
         """
@@ -198,12 +231,15 @@ class _Builder:
         except ConfigError as error:
             for problem in error.problems:
                 keys = tuple(int(key) if key.isdigit() else key for key in problem.key.split(".") if key)
-                self._problems.append(self._root.source.problem((*where, *keys), problem.message, problem.expected))
+                self._report((*where, *keys), problem.message, problem.expected)
         except Exception as error:
             who = who or "building this"
             text = f"{who} failed: {type(error).__name__}: {error}"
-            self._problems.append(self._root.source.problem(where, text))
+            self._report(where, text)
         return None
+
+    def _report(self, where: Key, message: str, expected: str = "") -> None:
+        self.problems.append((where, self._root.source.problem(where, message, expected)))
 
     def _warn(self, where: Key, message: str) -> None:
         problem = self._root.source.problem(where, message)
@@ -233,7 +269,7 @@ class _Builder:
 
     def _make(self, use: schema.Use) -> Any:
         """
-        The live object of a resource, a policy, a balancer or a stream's table.
+        The live object of a resource, a policy, a balancer or a stream's table; None when it has a problem.
         """
         module = use.module
         context = Context(
@@ -258,10 +294,10 @@ class _Builder:
         """
         found = self._generation.upstreams.get(name)
         if found is None:
-            if name in self._root.upstreams:  # it is there, and has a problem that is reported already
+            if name in self._root.source.tree.get("upstream", {}):  # it has a problem, which is reported already
                 return _Stub(name)  # type: ignore[return-value]
             names = ", ".join(self._root.upstreams) or "there is none"
-            raise ConfigError(f"there is no upstream {name!r}", expected=f"one of: {names}")
+            raise ConfigError(f"there is no upstream {name!r}", expected=f"expected one of: {names}")
         return found
 
     def inline_upstream(self, servers: tuple[ServerAddress, ...], where: Key) -> Upstream:
@@ -277,6 +313,8 @@ class _Builder:
         return self._upstream(config, where)
 
     def _add_upstream(self, config: schema.Upstream) -> None:
+        if not _is_whole(config.balance) or not _is_whole(config.servers):
+            return
         self._generation.upstreams[config.name] = self._upstream(config, ("upstream", config.name))
 
     def _upstream(self, config: schema.Upstream, where: Key) -> Upstream:
@@ -298,9 +336,7 @@ class _Builder:
             for index, server in enumerate(config.servers):
                 peer = self._attempt(
                     (*where, "servers", index),
-                    lambda server=server: Peer(
-                        server.to, runtime.reactor, runtime.ticker, server.weight, context, server_name
-                    ),
+                    partial(Peer, server.to, runtime.reactor, runtime.ticker, server.weight, context, server_name),
                 )
                 if peer is not None:
                     peers.append(peer)
@@ -328,15 +364,15 @@ class _Builder:
 
     # Sites.
 
-    def _site(self, config: schema.Site, number: int, endpoints: _Endpoints) -> None:
-        where: Key = ("site", number)
-        routes = []
-        for position, route in enumerate(config.routes):
-            made = self._route(route, (*where, "route", position), position)
-            if made is not None:
-                routes.append(made)
+    def _site(self, config: schema.Site, endpoints: _Endpoints) -> None:
+        # A draft may lack sites and routes, so their numbers are those of what is there: ("site", 0, "route", 2, ...).
+        drafted = [route for route in config.routes if _is_whole(route.resource)]
+        if not drafted:
+            return
+        where = drafted[0].resource.where[:2]
+        routes = [made for route in drafted if (made := self._route(route)) is not None]
         label = config.names[0] if config.names else ", ".join((*config.listen, *config.listen_tls))
-        sessions = self.keep(("sessions", label), dict)
+        sessions: dict[bytes, Any] = self.keep(("sessions", label), dict)
         site = Site(label, tuple(routes), self._runtime.reactor, config.trusted_proxies, sessions)
         self._generation.sites.append(site)
         context = self._attempt((*where, "tls"), lambda: self._server_context(config, where)) if config.tls else None
@@ -358,14 +394,14 @@ class _Builder:
             log=log.log if log is not None else None,
         )
 
-    def _route(self, config: schema.Route, where: Key, number: int) -> Route | None:
+    def _route(self, config: schema.Route) -> Route | None:
         made = self._make(config.resource)
         policies = self._policies(config)
         if made is None:
             return None
         exact = config.exact
         return Route(
-            name=config.name or f"#{number + 1}",
+            name=config.name or f"#{int(config.resource.where[3]) + 1}",
             resource=made,
             exact=exact.encode() if exact is not None else None,
             prefix=(config.path or "").rstrip("/").encode(),
@@ -383,10 +419,9 @@ class _Builder:
         ranked = []
         for uses in config.policies.values():
             for use in uses if isinstance(uses, tuple) else (uses,):
-                if use:
-                    policy = self._make(use)
-                    if policy is not None:
-                        ranked.append((use.module.rank, use.name, policy))
+                policy = self._make(use)
+                if policy is not None:
+                    ranked.append((use.module.rank, use.name, policy))
         ranked.sort(key=lambda entry: entry[:2])
         phases = {}
         for phase in _PHASES:
@@ -405,7 +440,7 @@ class _Builder:
         loaded = []
         for index, pair in enumerate(tls.certificates):
             place = (*where, "tls", "certificates", index)
-            certificate = self._attempt(place, lambda pair=pair: self._certificate(pair.cert, pair.key))
+            certificate = self._attempt(place, partial(self._certificate, pair.cert, pair.key))
             if certificate is not None:
                 loaded.append(certificate)
                 for warning in certificate.warnings():
@@ -425,7 +460,10 @@ class _Builder:
 
     # Streams.
 
-    def _stream(self, config: schema.Stream, where: Key, endpoints: _Endpoints) -> None:
+    def _stream(self, config: schema.Stream, endpoints: _Endpoints) -> None:
+        if not config.routes or not _is_whole(config.routes[0].resource):
+            return
+        where = config.routes[0].resource.where[:2]
         made = [self._make(route.resource) for route in config.routes]
         for index, address in enumerate(config.listen):
             place = endpoints.place(address, (*where, "listen", index), tls=False)
@@ -494,6 +532,13 @@ class _Endpoints:
         if place is None:
             place = self.places[text] = _Place(where, options, tls or options.tls)
         return place
+
+
+def _is_whole(part: Any) -> bool:
+    """
+    Is it there?  In a draft, None stands in for a part that has a problem, whatever its type says.
+    """
+    return part is not None
 
 
 def _parse_endpoint(text: str) -> None:

@@ -7,16 +7,17 @@ installed.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any
 
 import attrs
-import twisted.plugins
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.plugin import IPlugin, getPlugins
 from zope.interface import implementer
 
+import twisted.plugins
 from twistginx.errors import ConfigError
 from twistginx.interfaces import IBalanceModule, IDeclaration, IPolicyModule, IResourceModule, IStreamModule
 
@@ -105,10 +106,15 @@ class Registry:
         What ``twisted/plugins`` directories on the path declare.  A file that fails is skipped, and complained about.
         """
 
+        @implementer(ILogObserver)
         def failed(event: LogEvent) -> None:
-            failure = event.get("log_failure")
+            # Twisted's plugin code logs in the old way, which has a key of its own.
+            failure = event.get("log_failure") or event.get("failure")
             if failure is not None:
-                self.complaints.append(f"a plugin file failed to load: {failure.type.__name__}: {failure.value}")
+                places = set(twisted.plugins.__path__)
+                files = [frame[1] for frame in failure.frames if os.path.dirname(frame[1]) in places]
+                file = files[0] if files else getattr(failure.value, "filename", None) or "a plugin file"
+                self.complaints.append(f"{file} cannot be loaded: {failure.type.__name__}: {failure.value}")
 
         globalLogPublisher.addObserver(failed)
         try:
@@ -117,7 +123,10 @@ class Registry:
             globalLogPublisher.removeObserver(failed)
 
     def _declare(self, declaration: Any) -> None:
-        kind, name = declaration.kind, declaration.name
+        kind, name = getattr(declaration, "kind", None), getattr(declaration, "name", None)
+        if kind not in _KINDS or not isinstance(name, str):
+            self.complaints.append(f"{declaration!r} declares nothing that there could be; it is not used")
+            return
         rivals = _SHARED if kind in _SHARED else {kind}
         for rival in rivals:
             earlier = self._declared.get((rival, name))
@@ -139,9 +148,9 @@ class Registry:
         who = f"the {declaration.kind} {declaration.name!r} of the plugin {declaration.module}"
         try:
             module = import_module(declaration.module)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(
-                f"{who} cannot be imported: {type(error).__name__}: {error}", expected="a plugin that imports"
+                f"{who} cannot be imported: {type(error).__name__}: {error}", expected="expected a plugin that imports"
             ) from error
         interface = _KINDS[declaration.kind]
         if not interface.providedBy(module):
@@ -150,7 +159,9 @@ class Registry:
         if missing:
             raise ConfigError(f"{who} has no {', '.join(sorted(missing))}")
         if module.api != API:
-            raise ConfigError(f"{who} is written for version {module.api} of the plugin contract", expected=f"{API}")
+            raise ConfigError(
+                f"{who} is written for version {module.api} of the plugin contract", expected=f"expected version {API}"
+            )
         if module.name != declaration.name:
             raise ConfigError(f"{who} calls itself {module.name!r}")
         if not attrs.has(module.Config):

@@ -16,9 +16,8 @@ from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeD
 from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 
-from twistginx.build import Generation, Runtime, build
+from twistginx.build import Generation, Runtime, prepare
 from twistginx.config.changes import changes
-from twistginx.config.load import load
 from twistginx.errors import ConfigError, Problem, TwistginxError
 from twistginx.net.listener import Listener, end_connections, open_all
 from twistginx.net.timers import Ticker
@@ -116,7 +115,7 @@ class Service(TwistedService):
         """
         # Problems show the path as the user wrote it, while that still leads there.
         path = self._as_given if self._as_given.absolute() == self.path else self.path
-        return build(load(path, self._registry, os.environ), self._registry, self._runtime)
+        return prepare(path, self._registry, os.environ, self._runtime)
 
     def prepare_first(self) -> Generation:
         """

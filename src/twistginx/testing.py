@@ -1,4 +1,4 @@
-"""
+r"""
 A whole twistginx in memory, for tests: bytes in, bytes out, no sockets, and a clock that you turn.
 
 Third parties test their plugins with it as we test ours::
@@ -10,11 +10,11 @@ Third parties test their plugins with it as we test ours::
         proxy = "http://127.0.0.1:9001"
     ''')
     client = server.connect()
-    client.send(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+    client.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
     upstream = server.accept()
-    assert upstream.take().startswith(b"GET / HTTP/1.1\\r\\n")
-    upstream.send(b"HTTP/1.1 204 No Content\\r\\n\\r\\n")
-    assert client.take().startswith(b"HTTP/1.1 204 No Content\\r\\n")
+    assert upstream.take().startswith(b"GET / HTTP/1.1\r\n")
+    upstream.send(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert client.take().startswith(b"HTTP/1.1 204 No Content\r\n")
     server.close()
 """
 
@@ -33,8 +33,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRef
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.python.failure import Failure
 
-from twistginx.build import Generation, Runtime, build
-from twistginx.config.load import load
+from twistginx.build import Generation, Runtime, prepare
 from twistginx.net.listener import Listener
 from twistginx.net.timers import Ticker
 from twistginx.registry import Registry
@@ -193,7 +192,7 @@ class MemoryServer:
         """
         path = self.directory / "site.toml"
         path.write_text(dedent(config))
-        generation = build(load(path, self.registry, self._environment), self.registry, self.runtime)
+        generation = prepare(path, self.registry, self._environment, self.runtime)
         old, self.generation = self.generation, generation
         self.runtime.adopt(generation)
         kept = [] if old is None else old.lives

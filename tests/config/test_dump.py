@@ -35,7 +35,7 @@ class WriteTests(SynchronousTestCase):
     Tables as TOML.
     """
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100, deadline=None, derandomize=True)
     @given(st.dictionaries(_TEXTS, _VALUES, max_size=4))
     def test_reads_back(self, data):
         """
@@ -50,7 +50,7 @@ class WriteTests(SynchronousTestCase):
         data = {"a": "\\x00 \x00\x1f\x7f \\", 'k"\\ey': [{"x": {}}], "mixed": [1, {"a": [{}]}, "b"], "empty": {}}
         self.assertEqual(tomllib.loads(write(data)), data)
 
-        self.assertRaises(tomllib.TOMLDecodeError, tomllib.loads, toml.dumps({"a": data["a"]}))
+        self.assertNotEqual(tomllib.loads(toml.dumps({"a": data["a"]})), {"a": data["a"]})
         self.assertRaises(TypeError, toml.dumps, {"mixed": data["mixed"]})
 
     def test_form(self):

@@ -204,7 +204,7 @@ class ScanTests(SynchronousTestCase):
     Where keys and values stand.
     """
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60, deadline=None, derandomize=True)
     @given(_TABLES, st.data())
     def test_everything_has_its_place(self, table, data):
         """

@@ -4,11 +4,11 @@ From a file to a :class:`~twistginx.config.schema.Root`, or to the list of every
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
-from attrs import evolve
+from attrs import evolve, frozen
 
 from twistginx.config.checks import Checks
 from twistginx.config.convert import keys_of, structure, structure_table
@@ -72,12 +72,35 @@ def load(path: str | Path, registry: Registry, environment: Mapping[str, str]) -
     :param environment: where ``{env.X}`` is looked up.
     :raise ConfigError: with every problem that there is.
     """
+    drafted = draft(path, registry, environment)
+    if drafted.problems:
+        raise ConfigError(problems=drafted.problems)
+    return drafted.root
+
+
+@frozen
+class Drafted:
+    """
+    What could be made of a configuration, whatever is wrong with it.
+
+    :ivar root: defaults, or nothing, stand in for what is wrong.
+    :ivar problems: what that is; empty when ``root`` is what the file says.
+    :ivar touched: the key paths at or under which something is wrong.
+    """
+
+    root: Root
+    problems: tuple[Problem, ...]
+    touched: Set[KeyPath]
+
+
+def draft(path: str | Path, registry: Registry, environment: Mapping[str, str]) -> Drafted:
+    """
+    As :func:`load`, for who wants to look further than the first problems.
+    """
     source, problems = read(path, environment)
-    draft = _Draft(source, registry, problems)
-    root = draft.root()
-    if draft.problems:
-        raise ConfigError(problems=source.sorted(draft.problems))
-    return root
+    drafting = _Draft(source, registry, problems)
+    root = drafting.root()
+    return Drafted(root, source.sorted(drafting.problems), drafting.touched)
 
 
 class _Draft:

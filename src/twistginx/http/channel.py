@@ -17,7 +17,6 @@ from typing import Any, ClassVar
 from attrs import define, field, frozen
 from twisted.internet.interfaces import IAddress, IProtocol, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -122,7 +121,8 @@ class Channel(Protocol):
     :ivar writable: does the client read?  False: whatever produces the response is to wait.
     """
 
-    _log = Logger(namespace="twistginx.http")
+    #: ITCPTransport, or a layer that looks like it.
+    transport: Any
 
     def __init__(self, listener: Any, address: IAddress) -> None:
         # Of the connection.
@@ -149,7 +149,6 @@ class Channel(Protocol):
 
     def connectionMade(self) -> None:
         transport = self.transport
-        assert transport is not None
         if ISSLTransport.providedBy(transport):
             self.scheme = b"https"
         self.listener.connections.add(self)
@@ -170,7 +169,8 @@ class Channel(Protocol):
         body = self._body
         if body is not None and not body.ended:
             self._body_arrived(body)
-        self._throttle()
+        if self.request is not None:
+            self._throttle()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.listener.connections.discard(self)
@@ -323,11 +323,12 @@ class Channel(Protocol):
                 if self._limit == "idle":
                     self._await_body()
         body.deliver()
-        self._throttle()
+        if self.request is not None:
+            self._throttle()
 
     def _await_body(self) -> None:
         """
-        Set the deadline for the next bytes of the body, if there are any to come, and the client has been asked for them.
+        Set the deadline for the next bytes of the body, if any are to come, and the client has been asked for them.
         """
         body = self._body
         if body is None or body.complete:
@@ -377,9 +378,9 @@ class Channel(Protocol):
         if reading is not self._reading:
             self._reading = reading
             if reading:
-                self.transport.resumeProducing()  # type: ignore[union-attr]  # a pausable transport, as all of TCP is
+                self.transport.resumeProducing()  # a pausable transport, as all of TCP is
             else:
-                self.transport.pauseProducing()  # type: ignore[union-attr]
+                self.transport.pauseProducing()
             if self._limit == "idle":
                 self._await_body()
 
@@ -389,13 +390,13 @@ class Channel(Protocol):
         """
         Bytes of a response, framed.
         """
-        self.transport.write(data)  # type: ignore[union-attr]
+        self.transport.write(data)
 
     def writeSequence(self, pieces: list[bytes]) -> None:
         """
         Pieces of a response, framed; large ones are not copied.
         """
-        self.transport.writeSequence(pieces)  # type: ignore[union-attr,arg-type]
+        self.transport.writeSequence(pieces)
 
     def take_over(self, protocol: IProtocol) -> None:
         """
@@ -410,11 +411,10 @@ class Channel(Protocol):
         self.ticker.forget(self)
         self.listener.connections.discard(self)
         transport = self.transport
-        assert transport is not None
         transport.unregisterProducer()
         if not self._reading:
             self._reading = True
-            transport.resumeProducing()  # type: ignore[union-attr]
+            transport.resumeProducing()
         hand_over(self, protocol)
         if rest:
             protocol.dataReceived(rest)
@@ -426,7 +426,6 @@ class Channel(Protocol):
         self.closing = True
         self._parser.close()
         transport = self.transport
-        assert transport is not None
         transport.unregisterProducer()
         self._await_writing()
         transport.loseConnection()
@@ -436,7 +435,10 @@ class Channel(Protocol):
         Break the connection so that nobody can take what was sent for a whole message.
         """
         self.closing = True
-        self.transport.abortConnection()  # type: ignore[union-attr]
+        self._parser.close()
+        self.request = None
+        self._body = None
+        self.transport.abortConnection()
 
     def drain(self) -> None:
         """
@@ -449,10 +451,10 @@ class Channel(Protocol):
     # What twisted.web.server.Request asks of its channel.
 
     def getPeer(self) -> IAddress:
-        return self.transport.getPeer()  # type: ignore[union-attr]
+        return self.transport.getPeer()
 
     def getHost(self) -> IAddress:
-        return self.transport.getHost()  # type: ignore[union-attr]
+        return self.transport.getHost()
 
     def isSecure(self) -> bool:
         return self.scheme == b"https"
@@ -521,11 +523,10 @@ class Channel(Protocol):
         self._lingering = True
         self._parser.close()
         transport = self.transport
-        assert transport is not None
         transport.unregisterProducer()
         if not self._reading:
             self._reading = True
-            transport.resumeProducing()  # type: ignore[union-attr]
+            transport.resumeProducing()
         # What the client has not read yet has the time of a write.
         self._expect("linger", LINGER if self.writable else max(LINGER, self.frontend.timeouts.write))
         half_close = getattr(transport, "loseWriteConnection", None)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{status} {phrase}</title><style>
-:root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;max-width:36rem;margin:18vh auto 0;padding:0 1.5rem}}
+:root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;max-width:36rem;
+margin:18vh auto 0;padding:0 1.5rem}}
 h1{{font-size:1.5rem;margin:0 0 .5rem}}code{{font-size:.875rem;opacity:.75}}footer{{margin-top:2rem;opacity:.6}}
 </style></head><body><h1>{status} {phrase}</h1><p>{text}</p><p><code>{word}{setting}</code></p>
 <footer><small>twistginx</small></footer></body></html>
@@ -44,7 +45,7 @@ def reply_for(error: ProxyError, request: Request) -> Reply:
     anything that the client has sent.
     """
     reason = error.reason
-    status = reason.status if reason.status != 499 else 400  # noqa: PLR2004  # 499 is for the log only
+    status = reason.status if reason.status != 499 else 400  # 499 is for the log only
     phrase = PHRASES.get(status, b"").decode()
     kind = _kind(request.head.fields.joined(b"accept"))
     if kind == "html":

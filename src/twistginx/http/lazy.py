@@ -14,7 +14,7 @@ class lazy(Generic[T]):  # noqa: N801  # reads as a decorator, like property
     """
     A method that becomes an attribute at its first use.
 
-    Like ``functools.cached_property`` without its lock: what nobody reads costs nothing, and assigning to it is allowed.
+    Like ``functools.cached_property`` without its lock: what nobody reads costs nothing, and it may be assigned to.
     """
 
     __slots__ = ("_make", "_name")

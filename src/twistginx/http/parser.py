@@ -21,8 +21,13 @@ from __future__ import annotations
 
 import re
 
-from httptools import HttpParserCallbackError, HttpParserError, HttpParserInvalidMethodError
-from httptools import HttpParserUpgrade, HttpRequestParser
+from httptools import (
+    HttpParserCallbackError,
+    HttpParserError,
+    HttpParserInvalidMethodError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+)
 
 from twistginx.errors import ProxyError
 from twistginx.http.body import RequestBody
@@ -176,7 +181,7 @@ class RequestParser:
                 if self._last and self.arriving is None:
                     self._parser = None  # bytes after a request that said it was the last
                 else:
-                    self._refuse(self._meaning(error, piece))
+                    self._refuse(self._meaning(error, piece if taken == len(self.messages) else b""))
                 return
             if self.in_head:
                 # What began behind another message is counted from its second read on: a read of slack, no more.
@@ -395,7 +400,7 @@ class RequestParser:
         self._parser = None
         self.arriving = None
         self.in_head = False
-        self.refusal = error
+        self.refusal = error.with_traceback(None)  # whose frames lead back to us
 
     def _too_large(self) -> ProxyError:
         # What the larger half is decides, so that it does not matter how the head was cut.
@@ -406,6 +411,8 @@ class RequestParser:
     def _meaning(error: HttpParserError, data: bytes) -> ProxyError:
         """
         llhttp's words, as a row of our table.
+
+        :param data: that was fed, when the error is about its begin.
         """
         text = str(error)
         if isinstance(error, HttpParserInvalidMethodError):

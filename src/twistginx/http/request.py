@@ -1,11 +1,11 @@
 """
 A request and its response.
 
-To third parties it is a ``twisted.web.server.Request``: all that Twisted documents works, and is made only when somebody
-reads it.  Our own resources and policies use the smaller interface of docs/architecture.rst.
+To third parties it is a ``twisted.web.server.Request``: all that Twisted documents works, and is made only when
+somebody reads it.  Our own resources and policies use the smaller interface of docs/architecture.rst.
 
-The response goes through three doors, and each is taken once: ``respond`` (whole), ``start`` - ``send`` - ``end`` (in
-pieces), ``fail`` (an error page, or a visibly broken connection).  Twisted's ``write`` and ``finish`` lead to the second.
+The response goes through one of three doors, once: ``respond`` (whole), ``start`` - ``send`` - ``end`` (in pieces),
+``fail`` (an error page, or a visibly broken connection).  Twisted's ``write`` and ``finish`` lead to the second.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from io import BytesIO
 from ipaddress import ip_address
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
@@ -29,8 +30,19 @@ from twistginx.http.body import RequestBody
 from twistginx.http.filebody import FileBody
 from twistginx.http.lazy import lazy
 from twistginx.http.message import PHRASES, Fields, FileRange, Record, Reply, RequestHead, ResponseHead
-from twistginx.http.wire import BODYLESS, CHUNKED_LINE, CLOSE_LINE, FRAMING, KEEP_ALIVE_LINE, SERVER_LINE, UPGRADE_LINE
-from twistginx.http.wire import chunk_size, date_line, head_block, last_chunk
+from twistginx.http.wire import (
+    BODYLESS,
+    CHUNKED_LINE,
+    CLOSE_LINE,
+    FRAMING,
+    KEEP_ALIVE_LINE,
+    SERVER_LINE,
+    UPGRADE_LINE,
+    chunk_size,
+    date_line,
+    head_block,
+    last_chunk,
+)
 
 if TYPE_CHECKING:
     from twistginx.http.channel import Channel
@@ -69,6 +81,9 @@ class Request(server.Request):
     :ivar upstream_name: the peer that answered, for the log.
     :ivar matched_path: the path, normalised; what routes match.
     """
+
+    channel: Channel  # type: ignore[assignment]  # it does what Twisted's HTTPChannel does for a request
+    site: Any
 
     # What Twisted sets per instance, and is the same for all of ours.
     queued = False
@@ -177,7 +192,7 @@ class Request(server.Request):
 
     @lazy
     def _segments(self) -> tuple[list[bytes], list[bytes]]:
-        segments = [http.unquote(segment) for segment in self.head.path[1:].split(b"/")]
+        segments = [unquote_to_bytes(segment) for segment in self.head.path[1:].split(b"/")]
         route = self.route
         if route is None or not route.strip:
             return [], segments
@@ -197,7 +212,7 @@ class Request(server.Request):
     @lazy
     def peer_ip(self) -> bytes:
         host = getattr(self.channel.address, "host", None)
-        return host.encode() if host else b"unix:"
+        return host.encode() if host else b"unix"
 
     @lazy
     def from_trusted(self) -> bool:
@@ -666,7 +681,7 @@ class Request(server.Request):
 
     def take_over(self, protocol: IProtocol) -> None:
         """
-        After a 101 was sent by ``start``: HTTP has ended, ``protocol`` has the connection, with all bytes that followed.
+        After a 101 was sent by ``start``: HTTP has ended, ``protocol`` has the connection, and all bytes that followed.
         """
         channel = self.channel
         self.watcher = None
@@ -747,7 +762,7 @@ class Request(server.Request):
         if not isinstance(error, ProxyError):
             self._log.failure("{method} {uri} failed", failure=reason, method=self.method, uri=self.uri)
             error = ProxyError("proxy_internal_error", type(error).__name__)
-        self.fail(error)
+        self.fail(error.with_traceback(None))  # its frames lead back to us, and we are going to keep it
         return reason
 
     def connectionLost(self, reason: Failure) -> None:
@@ -862,13 +877,29 @@ class Request(server.Request):
         source = self.source
         if not self._inFakeHead:
             if not self.started:
-                self._start_twisted()
+                self._give_type()
             if self._encoder is not None:
-                data = self._encoder.encode(data)
+                data = self._encoder.encode(data)  # which takes the Content-Length away, before the first write
+            if not self.started:
+                self._start_twisted()
             self.send(data)
             self.flush()
         if source.__class__ is _PullSource:
             source.written()
+
+    def _give_type(self) -> None:
+        """
+        What says no type is of Twisted's, unless it has no body to be of one.
+        """
+        headers = self.responseHeaders
+        lengths = headers.getRawHeaders(b"Content-Length")
+        if (
+            self.code not in (http.NOT_MODIFIED, http.NO_CONTENT)
+            and not headers.hasHeader(b"Content-Type")
+            and self.defaultContentType is not None
+            and not (lengths and lengths[0] == b"0")
+        ):
+            headers.setRawHeaders(b"Content-Type", [self.defaultContentType])
 
     def _start_twisted(self) -> None:
         """
@@ -876,14 +907,6 @@ class Request(server.Request):
         """
         headers = self.responseHeaders
         code = self.code
-        lengths = headers.getRawHeaders(b"Content-Length")
-        if (
-            code not in (http.NOT_MODIFIED, http.NO_CONTENT)
-            and not headers.hasHeader(b"Content-Type")
-            and self.defaultContentType is not None
-            and not (lengths and lengths[0] == b"0")
-        ):
-            headers.setRawHeaders(b"Content-Type", [self.defaultContentType])
         if self.lastModified is not None and not headers.hasHeader(b"Last-Modified"):
             headers.setRawHeaders(b"Last-Modified", [http.datetimeToString(self.lastModified)])
         if self.etag is not None:
@@ -916,10 +939,13 @@ class Request(server.Request):
             self.unregisterProducer()
         if self._encoder is not None:
             encoder, self._encoder = self._encoder, None
-            if not self.started:
-                self._start_twisted()
-            self.send(encoder.finish())
+            data = encoder.finish()
+            if data:
+                if not self.started:
+                    self._start_twisted()
+                self.send(data)
         if not self.started and not self.ended:
+            self._give_type()
             self._start_twisted()
         self.end()
 

@@ -89,7 +89,7 @@ def status_line(status: int, phrase: bytes) -> bytes:
     """
     if PHRASES.get(status) == phrase:
         return STATUS_LINES[status]
-    if not 100 <= status <= 999:  # noqa: PLR2004  # three digits (RFC 9112 section 4)
+    if not 100 <= status <= 999:  # three digits (RFC 9112 section 4)
         raise ValueError(f"{status} is no status code")
     return b"HTTP/1.1 %d %s\r\n" % (status, phrase)
 

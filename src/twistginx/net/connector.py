@@ -5,6 +5,9 @@ The attempt (name resolution, binding, time limit, errors) is Twisted's own; the
 the loop.
 """
 
+# Most methods of Twisted's ports and reactors are not typed.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 import socket
@@ -23,13 +26,14 @@ if TYPE_CHECKING:
     from twistginx.net.reactor import TwistginxReactor
 
 
-class _Attempt(tcp.BaseClient):  # type: ignore[misc]  # Twisted's socket classes are not typed
+class _Attempt(tcp.BaseClient):
     """
     An attempt to connect, and then the origin of the connection.
     """
 
     is_client = True
     reactor: TwistginxReactor
+    connector: Any
     connection_class: type[Connection] = Connection
 
     def _connectDone(self) -> None:
@@ -69,13 +73,13 @@ class _Attempt(tcp.BaseClient):  # type: ignore[misc]  # Twisted's socket classe
             self.failIfNotConnected(ConnectError(string=reason.getErrorMessage()))
 
 
-class _TCPAttempt(_Attempt, tcp.Client):  # type: ignore[misc]
+class _TCPAttempt(_Attempt, tcp.Client):
     """
     An attempt over TCP.
     """
 
 
-class _UnixAttempt(_Attempt, unix.Client):  # type: ignore[misc]
+class _UnixAttempt(_Attempt, unix.Client):
     """
     An attempt over a UNIX socket.
     """
@@ -103,7 +107,7 @@ class _UnixAttempt(_Attempt, unix.Client):  # type: ignore[misc]
         protocol.makeConnection(self)
 
 
-class TCPConnector(tcp.Connector):  # type: ignore[misc]
+class TCPConnector(tcp.Connector):
     """
     The IConnector of ``connectTCP``.
     """
@@ -112,10 +116,10 @@ class TCPConnector(tcp.Connector):  # type: ignore[misc]
         return _TCPAttempt(self.host, self.port, self.bindAddress, self, self.reactor)
 
 
-class UnixConnector(unix.Connector):  # type: ignore[misc]
+class UnixConnector(unix.Connector):
     """
     The IConnector of ``connectUNIX``.
     """
 
-    def _makeTransport(self) -> _UnixAttempt:
+    def _makeTransport(self) -> Any:
         return _UnixAttempt(self.address, self, self.reactor, self.checkPID)

@@ -6,6 +6,9 @@ itself and gives the loop a duplicate, so that accepting can be paused (``stopRe
 (``startReading``), and so that the descriptor can be handed to a child process.
 """
 
+# Most methods of Twisted's ports and reactors are not typed.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 import os
@@ -19,7 +22,8 @@ from twisted.internet import tcp, unix
 from twisted.internet.address import UNIXAddress
 from twisted.python.failure import Failure
 
-from twistginx.net.transport import Connection, inet_address
+from twistginx.net.transport import Connection
+from twistginx.net.transport_socket import inet_address
 from twistginx.net.transport_unix import UnixConnection
 
 if TYPE_CHECKING:
@@ -38,21 +42,33 @@ def without_waiting(coroutine: Coroutine[Any, Any, _T]) -> _T:
         try:
             coroutine.send(None)
         except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]
+            return stop.value
 
 
-class _Accepting(tcp.Port):  # type: ignore[misc]  # Twisted's socket classes are not typed
+class _Accepting(tcp.Port):
     """
     What ports of all families have in common.
 
-    :ivar key: of this port in ``reactor.inherited``.
     :ivar backlog: None stands for the system's maximum, because an adopted socket's own cannot be asked for.
     """
 
     is_client = False
     reactor: TwistginxReactor
+    factory: Any
     connection_class: type[Connection] = Connection
-    key: tuple[Any, ...]
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """
+        What names the port in ``reactor.inherited``.
+        """
+        raise NotImplementedError
+
+    def admit(self, connection: Connection) -> Any:
+        """
+        Build the protocol of an accepted connection.
+        """
+        raise NotImplementedError
 
     # Others may have the same open socket: shutdown would end it for them too.
     _shouldShutdown = False
@@ -77,7 +93,7 @@ class _Accepting(tcp.Port):  # type: ignore[misc]  # Twisted's socket classes ar
         self.factory.doStart()
         self.connected = True
         self.socket = sock
-        self.fileno = sock.fileno
+        self.fileno = sock.fileno  # type: ignore[method-assign]  # Twisted's way
         self.startReading()
 
     def startReading(self) -> None:
@@ -124,7 +140,7 @@ class TCPPort(_Accepting):
     """
 
     @property
-    def key(self) -> tuple[str, str, int]:  # type: ignore[override]
+    def key(self) -> tuple[str, str, int | None]:
         """
         ``("tcp", interface, port)``, as they were asked for.
         """
@@ -146,7 +162,7 @@ class TCPPort(_Accepting):
         super()._take_over(sock)
 
 
-class UnixPort(_Accepting, unix.Port):  # type: ignore[misc]
+class UnixPort(_Accepting, unix.Port):
     """
     A listening UNIX socket.
 
@@ -158,7 +174,7 @@ class UnixPort(_Accepting, unix.Port):  # type: ignore[misc]
     owns_path = True
 
     @property
-    def key(self) -> tuple[str, bytes]:  # type: ignore[override]
+    def key(self) -> tuple[str, bytes]:
         """
         ``("unix", path)``.
         """
@@ -219,7 +235,8 @@ class Adopted:
         """
         connection.peer, connection.host = self._peer, self._host
         connection.sessionno = getattr(self._peer, "port", 0)
-        connection.logstr = f"{connection.sessionno},{getattr(self._peer, 'host', '')}"
+        place = self._peer.host if hasattr(self._peer, "host") else os.fsdecode(self._host.name or b"")
+        connection.logstr = f"{connection.sessionno},{place}"
         connection.write, connection.writeSequence = self._pieces.append, self._pieces.extend
         connection.reactor.attach(connection, sock)
 

@@ -18,6 +18,9 @@ from zope.interface import implementer
 if TYPE_CHECKING:
     from twistginx.net.reactor import TwistginxReactor
 
+#: Twisted's own: from a process's number to the process that has not been reaped.
+_UNREAPED: dict[int, Any] = reapProcessHandlers
+
 #: Seconds between two looks at a child, where the system has no pidfd for us.
 INTERVAL = 0.1
 
@@ -28,7 +31,7 @@ def watch(reactor: TwistginxReactor, process: Any) -> None:
 
     :param process: a Twisted process; one that has been reaped already is left alone.
     """
-    if reapProcessHandlers.get(process.pid) is not process:
+    if not _unreaped(process.pid, process):
         return
     try:
         descriptor = os.pidfd_open(process.pid)
@@ -39,8 +42,15 @@ def watch(reactor: TwistginxReactor, process: Any) -> None:
         reactor.add_internal_reader(_Child(reactor, process, descriptor))
 
 
+def _unreaped(pid: int, process: Any) -> bool:
+    """
+    Is the process still to be reaped?  Somebody else may have, and its number may be another's by now.
+    """
+    return _UNREAPED.get(pid) is process
+
+
 def _look(reactor: TwistginxReactor, process: Any, pid: int) -> None:
-    if reapProcessHandlers.get(pid) is process:
+    if _unreaped(pid, process):
         process.reapProcess()
         reactor.loop.call_later(INTERVAL, _look, reactor, process, pid)
 
@@ -66,8 +76,7 @@ class _Child:
     def doRead(self) -> None:
         self._reactor.remove_internal_reader(self)
         self.connectionLost(None)
-        # Somebody else may have reaped it, and its number may be another's by now.
-        if reapProcessHandlers.get(self._pid) is self._process:
+        if _unreaped(self._pid, self._process):
             self._process.reapProcess()
 
     def connectionLost(self, reason: Failure | None) -> None:

@@ -6,6 +6,9 @@ timers are Twisted's own, on the same loop.  ``twistd --reactor=twistginx`` choo
 compares it with Twisted's epoll reactor, and ``docs/reactor.rst`` says what differs.
 """
 
+# Most methods of Twisted's ports and reactors are not typed.
+# mypy: disable-error-code="no-any-return"
+
 from __future__ import annotations
 
 import asyncio
@@ -28,7 +31,8 @@ from zope.interface import implementer
 from twistginx.net import process
 from twistginx.net.connector import TCPConnector, UnixConnector
 from twistginx.net.port import Adopted, TCPPort, UnixPort
-from twistginx.net.transport import Connection, inet_address
+from twistginx.net.transport import Connection
+from twistginx.net.transport_socket import inet_address
 from twistginx.net.transport_unix import UnixConnection
 
 _log = Logger()
@@ -39,14 +43,14 @@ def new_loop() -> asyncio.AbstractEventLoop:
     A new event loop: uvloop's where it is installed, otherwise asyncio's own.
     """
     try:
-        import uvloop
+        import uvloop  # it is optional
     except ImportError:
         return asyncio.SelectorEventLoop()
     return uvloop.new_event_loop()
 
 
 @implementer(IReactorDaemonize)
-class TwistginxReactor(AsyncioSelectorReactor):  # type: ignore[misc]  # Twisted's reactors are not typed
+class TwistginxReactor(AsyncioSelectorReactor):
     """
     The reactor.
 
@@ -69,7 +73,7 @@ class TwistginxReactor(AsyncioSelectorReactor):  # type: ignore[misc]  # Twisted
 
     @property
     def loop(self) -> asyncio.AbstractEventLoop:
-        return self._asyncioEventloop  # type: ignore[no-any-return]
+        return self._asyncioEventloop
 
     def _prepare_loop(self) -> None:
         if self._own_loop:
@@ -127,7 +131,7 @@ class TwistginxReactor(AsyncioSelectorReactor):  # type: ignore[misc]  # Twisted
         else:
             listening = TCPPort._fromListeningDescriptor(self, fileDescriptor, addressFamily, factory)
         listening.startListening()
-        return listening  # type: ignore[no-any-return]
+        return listening
 
     def adoptStreamConnection(self, fileDescriptor: int, addressFamily: int, factory: Any) -> Any:
         """
@@ -142,13 +146,13 @@ class TwistginxReactor(AsyncioSelectorReactor):  # type: ignore[misc]  # Twisted
         host: Any = UNIXAddress(sock.getsockname()) if is_unix else inet_address(sock.getsockname())
         peer: Any = UNIXAddress(sock.getpeername() or None) if is_unix else inet_address(sock.getpeername())
         # Twisted names a UNIX connection by our side's address here.
-        protocol = factory.buildProtocol(host if is_unix else peer)
+        protocol: Any = factory.buildProtocol(host if is_unix else peer)
         if protocol is None:
             sock.close()
             return None
         if is_unix and IFileDescriptorReceiver.providedBy(protocol):
             transport = unix.Server(sock, protocol, sock.getpeername(), None, 0, self)
-            protocol.makeConnection(transport)
+            transport.protocol.makeConnection(transport)
             return transport
         origin = Adopted(protocol, peer, host)
         connection = UnixConnection(self, origin) if is_unix else Connection(self, origin)  # type: ignore[arg-type]
@@ -181,16 +185,27 @@ class TwistginxReactor(AsyncioSelectorReactor):  # type: ignore[misc]  # Twisted
         """
         See ``IReactorFDSet.getReaders``; our own connections and ports are among them.
         """
-        return [*super().getReaders(), *self.connections, *self.ports]
+        reading = [connection for connection in self.connections if connection.reading]
+        return [*super().getReaders(), *reading, *self.ports]
+
+    def removeReader(self, reader: Any) -> None:
+        """
+        See ``IReactorFDSet.removeReader``.
+        """
+        if isinstance(reader, Connection):
+            reader.stopReading()
+        else:
+            super().removeReader(reader)
 
     def removeAll(self) -> list[Any]:
         """
-        See ``IReactorFDSet.removeAll``; our own connections and ports stop reading and are among what is returned.
+        See ``IReactorFDSet.removeAll``; our own connections and ports stop reading, and are returned too.
         """
         ours = [*self.connections, *self.ports]
         for each in ours:
             each.stopReading()
-        return ours + super().removeAll()  # type: ignore[no-any-return]
+        self.connections.clear()
+        return ours + super().removeAll()
 
     def add_internal_reader(self, reader: IReadDescriptor) -> None:
         """

@@ -4,7 +4,7 @@ Connections over UNIX sockets, which can carry descriptors as well as bytes.
 
 from __future__ import annotations
 
-import asyncio
+import os
 import socket
 import struct
 from typing import TYPE_CHECKING, Any, Protocol, cast
@@ -15,7 +15,8 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twistginx.net.transport import Connection, Origin
+from twistginx.net.transport import Connection
+from twistginx.net.transport_socket import Origin
 
 if TYPE_CHECKING:
     from twistginx.net.reactor import TwistginxReactor
@@ -52,16 +53,21 @@ class UnixConnection(Connection):
         self._descriptors: list[int] = []
         self._pieces: list[bytes] = []
 
+    def __repr__(self) -> str:
+        if self.origin.is_client or self.host is None:
+            return super().__repr__()
+        return f"<{self.logstr.partition(',')[0]} #{self.sessionno} on {os.fsdecode(self.host.name or b'')}>"
+
     def _open(self, protocol: Any) -> None:
         if IFileDescriptorReceiver.providedBy(protocol):
             sock = socket.socket(fileno=self._dup())
-            cast(asyncio.Transport, self.io).abort()
+            self.io.abort()
             cast(UnixOrigin, self.origin).adopt_stock(self, protocol, sock)
         else:
             super()._open(protocol)
 
     def _dup(self) -> int:
-        return cast(int, self.getHandle().dup().detach())
+        return cast(int, self._sock().dup().detach())
 
     def getTcpNoDelay(self) -> bool:
         """
@@ -103,7 +109,7 @@ class UnixConnection(Connection):
         if len(self._descriptors) > len(data):
             self.connectionLost(Failure(FileDescriptorOverrun()))
             return
-        with self.getHandle().dup() as sock:
+        with self._sock().dup() as sock:
             for position, descriptor in enumerate(self._descriptors):
                 try:
                     sock.sendmsg(

@@ -61,24 +61,25 @@ def stripped(raw: bytes, path: bytes, prefix: bytes) -> bytes:
     :param path: the same, normalised; it is under ``prefix``.
     :return: what is left, with its slash; ``/`` when nothing is.
     """
-    rest = path[len(prefix) :] or b"/"
     if raw == path:
-        return rest
-    # The prefix was spelled in another way: find the border in the raw path that leaves the same rest.
-    border = raw.find(b"/", 1)
-    while border != -1:
-        if normalised(raw[:border]) == prefix and normalised(raw[border:]) == rest:
-            return raw[border:]
-        border = raw.find(b"/", border + 1)
-    if rest == b"/":
-        return rest
-    # A dot segment reaches across the border; what it means is all that can be said.
-    return b"/".join(_ESCAPED.sub(_escape, segment) for segment in rest.split(b"/"))
-
-
-#: What is not a pchar (RFC 3986 section 3.3), and the percent sign, unless it is the kept %2F.
-_ESCAPED = re.compile(rb"%(?!2F)|[^A-Za-z0-9\-._~!$&'()*+,;=:@%]")
-
-
-def _escape(match: re.Match[bytes]) -> bytes:
-    return b"%%%02X" % match.group()[0]
+        return path[len(prefix) :] or b"/"
+    # The prefix was spelled in another way.  Walk down the raw path, once, to the border behind which nothing climbs
+    # back over it.
+    wanted = prefix.split(b"/")[1:]
+    depth = matched = position = 0
+    border = -1 if wanted else 0
+    for piece in raw[1:].split(b"/"):
+        position += 1 + len(piece)
+        segment = _ESCAPE.sub(_decoded, piece)
+        if segment == b"..":
+            depth = max(depth - 1, 0)
+            if depth < matched:
+                matched = depth
+                border = -1
+        elif segment not in (b"", b"."):
+            if matched == depth and depth < len(wanted) and segment == wanted[depth]:
+                matched += 1
+                if matched == len(wanted):
+                    border = position
+            depth += 1
+    return raw[border:] or b"/"

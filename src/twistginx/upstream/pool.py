@@ -42,9 +42,12 @@ class TimeoutOptions(Protocol):
     Seconds; see ``http.client.Patience``.
     """
 
-    connect: float
-    first_byte: float
-    idle: float
+    @property
+    def connect(self) -> float: ...
+    @property
+    def first_byte(self) -> float: ...
+    @property
+    def idle(self) -> float: ...
 
 
 class UpstreamOptions(Protocol):
@@ -54,8 +57,10 @@ class UpstreamOptions(Protocol):
     :ivar keepalive: how many connections may rest, over all peers.
     """
 
-    keepalive: int
-    timeouts: TimeoutOptions
+    @property
+    def keepalive(self) -> int: ...
+    @property
+    def timeouts(self) -> TimeoutOptions: ...
 
 
 Pick = Callable[[Sequence[Peer], Any, Collection[Peer]], Peer | None]

@@ -1,0 +1,201 @@
+"""
+Tests for L{twistginx.routing.router}.
+"""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import NoResource, Resource
+
+from twistginx.config.networks import NetworkSet
+from twistginx.http.channel import Frontend
+from twistginx.http.message import Fields, RequestHead
+from twistginx.http.request import Request
+from twistginx.net.timers import Ticker
+from twistginx.routing.router import Route, Site
+
+
+def asked(path: bytes) -> Any:
+    """
+    As much of a request as the table looks at.
+    """
+    return SimpleNamespace(head=SimpleNamespace(path=path), matched_path=b"", route=None)
+
+
+class TableTests(SynchronousTestCase):
+    """
+    The first route that matches, in file order, wins.
+    """
+
+    def names(self, routes: tuple[Route, ...], *paths: bytes) -> list[str | None]:
+        """
+        The name of the route of each path.
+        """
+        site = Site("x", routes, Clock())
+        found = [site.route_for(asked(path)) for path in paths]
+        return [None if route is None else route.name for route in found]
+
+    def test_order(self) -> None:
+        """
+        An earlier one wins, however much better a later one would fit.
+        """
+        routes = (
+            Route("ping", None, exact=b"/ping"),
+            Route("api", None, prefix=b"/api"),
+            Route("never", None, prefix=b"/api/v2"),
+            Route("all", None),
+            Route("never either", None, exact=b"/x"),
+        )
+        self.assertEqual(
+            self.names(routes, b"/ping", b"/ping/", b"/api", b"/api/v2", b"/apix", b"/x", b"/", b"/%61pi/../api/z"),
+            ["ping", "all", "api", "api", "all", "all", "all", "api"],
+        )
+
+    def test_none(self) -> None:
+        """
+        A path that no route matches has none; the asterisk is no path.
+        """
+        self.assertEqual(
+            self.names((Route("a", None, exact=b"/a"), Route("/", None, exact=b"/")), b"/b", b"/", b"/a"),
+            [None, "/", "a"],
+        )
+        self.assertEqual(self.names((Route("all", None),), b"*"), [None])
+        self.assertEqual(self.names((), b"/"), [None])
+
+    def test_matched_path(self) -> None:
+        """
+        The request learns the path that was matched.
+        """
+        request = asked(b"/a/../%62")
+        Site("x", (Route("all", None),), Clock()).route_for(request)
+        self.assertEqual(request.matched_path, b"/b")
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.booleans(),
+                st.lists(st.sampled_from([b"a", b"b", b"ab"]), max_size=3).map(lambda p: b"".join(b"/" + s for s in p)),
+            ),
+            max_size=6,
+        ),
+        st.lists(st.sampled_from([b"a", b"b", b"ab", b"", b".."]), max_size=4).map(lambda p: b"/" + b"/".join(p)),
+    )
+    @settings(max_examples=300, deadline=None)
+    def test_index(self, table: list[tuple[bool, bytes]], path: bytes) -> None:
+        """
+        Looking up by first segment finds what looking at each route in turn finds.
+        """
+        routes = tuple(
+            Route(str(number), None, exact=text or b"/") if exact else Route(str(number), None, prefix=text)
+            for number, (exact, text) in enumerate(table)
+        )
+        request = asked(path)
+        found = Site("x", routes, Clock()).route_for(request)
+        plainly = next((route for route in routes if route.matches(request.matched_path)), None)
+        self.assertIs(found, plainly)
+
+
+class TreeTests(SynchronousTestCase):
+    """
+    To Twisted, a site is a tree.
+    """
+
+    def request(self, target: bytes, site: Site) -> Request:
+        head = RequestHead(b"GET", target, b"HTTP/1.1", Fields())
+        request = Request(SimpleNamespace(), head, None)  # type: ignore[arg-type]
+        request.site = site
+        return request
+
+    def test_down_the_tree(self) -> None:
+        """
+        The resource's own children are found, with or without the prefix, and prepath and postpath are as they should be.
+        """
+        leaf = Resource()
+        leaf.isLeaf = True
+        root = Resource()
+        middle = Resource()
+        root.putChild(b"app", middle)
+        middle.putChild(b"leaf", leaf)
+        for strip, top in ((False, root), (True, middle)):
+            site = Site("x", (Route("app", top, prefix=b"/app", strip=strip),), Clock())
+            request = self.request(b"/app/leaf/a%20b", site)
+            self.assertIs(site.getResourceFor(request), leaf)
+            self.assertEqual((request.prepath, request.postpath), ([b"app", b"leaf"], [b"a b"]))
+            self.assertEqual(request.sitepath, [b"app"] if strip else [])
+
+    def test_nothing(self) -> None:
+        """
+        Without a route there is a 404.
+        """
+        site = Site("x", (), Clock())
+        self.assertIsInstance(site.getResourceFor(self.request(b"/", site)), NoResource)
+
+    def test_sessions(self) -> None:
+        """
+        Sessions may outlive the site.
+        """
+        kept: dict[bytes, object] = {}
+        self.assertIs(Site("x", (), Clock(), sessions=kept).sessions, kept)
+        self.assertIsNot(Site("x", (), Clock()).sessions, Site("y", (), Clock()).sessions)
+
+    def test_trust(self) -> None:
+        """
+        Nobody is trusted who is not named.
+        """
+        self.assertFalse(Site("x", (), Clock()).trusts(b"10.0.0.1"))
+        site = Site("x", (), Clock(), NetworkSet.parse(["10.0.0.0/8"]))
+        self.assertEqual([site.trusts(each) for each in (b"10.0.0.1", b"11.0.0.1", b"junk")], [True, False, False])
+
+
+class FrontendTests(SynchronousTestCase):
+    """
+    Which site answers for a name.
+    """
+
+    def test_names(self) -> None:
+        """
+        A name, then the longest wildcard, then the default; ports and the dot at the end do not matter.
+        """
+        frontend = Frontend(
+            Ticker(Clock()),
+            sites={b"example.com": "named", b"[::1]": "six"},
+            wildcards=((b".a.example.com", "longer"), (b".example.com", "wild")),
+            default="default",
+        )
+        for host, site in (
+            (b"example.com", "named"),
+            (b"example.com:8080", "named"),
+            (b"example.com.", "named"),
+            (b"example.com.:80", "named"),
+            (b"www.example.com", "wild"),
+            (b"x.a.example.com", "longer"),
+            (b"a.example.com", "wild"),
+            (b".example.com", "default"),
+            (b"badexample.com", "default"),
+            (b"[::1]", "six"),
+            (b"[::1]:80", "six"),
+            (b"", "default"),
+        ):
+            for _ in range(2):  # the second time from memory
+                self.assertEqual(frontend.site_for(host), site, host)
+
+    def test_nobody(self) -> None:
+        """
+        Without a default, nobody answers for a name that is not known.
+        """
+        self.assertIsNone(Frontend(Ticker(Clock())).site_for(b"x"))
+
+    def test_bounded(self) -> None:
+        """
+        The names that clients invent are not all remembered.
+        """
+        frontend = Frontend(Ticker(Clock()), default="default")
+        for number in range(10_000):
+            frontend.site_for(b"h%d" % number)
+        self.assertLess(len(frontend._found), 5000)
