@@ -50,3 +50,8 @@ $(VENV)/installed-test: $(METADATA) | $(VENV)/bin/python
 
 clean:
 	rm -rf .venv .venv-* build dist src/*.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis
+
+# The comparison with nginx and others (issue 3), half an hour or more: make bench BENCH="--jobs static-1k --peers caddy"
+.PHONY: bench
+bench: $(VENV)/installed
+	$(BIN)/python bench/run.py $(BENCH)

@@ -6,21 +6,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from hashlib import sha256
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from time import monotonic, perf_counter, sleep
-from typing import Final, Protocol
+from typing import Final
 
 from attrs import frozen
 
 from bench import wrk
-from bench.material import FILES, SMALL_ANSWER, GiB, Material, request_head
+from bench.material import FILES, SMALL_ANSWER, GiB, Material
 from bench.peers import Role, Server
 from bench.processes import pinned, wait_for
-from bench.verify import LAST_MODIFIED, Question, wrong
+from bench.verify import LAST_MODIFIED, Question, look
 
 #: Connections of the loaders for large bodies, and of the one with a rate.
 TRANSFERS: Final = 4
@@ -85,42 +86,42 @@ class Run:
         return wrk.run(argv, self.load_core, self.seconds + 60)
 
 
-class Job(Protocol):
+@frozen(kw_only=True)
+class Job(ABC):
     """
     Something to measure.
 
     :ivar name: how the command line calls it.
     :ivar title: how the table calls it.
     :ivar role: what the server is to be.
-    :ivar unit: of the figure.
-    :ivar per_second: what the rate counts.
+    :ivar ask: what the server is asked, and must answer rightly before it is measured.
     :ivar target: the ratio to nginx that twistginx is to stay within; None: there is none.
     :ivar limit: the figure that it is to stay within; None: there is none.
+    :ivar unit: of the figure.
+    :ivar per_second: what the rate counts.
     :ivar fresh: is the server started anew for each measurement?
     """
 
     name: str
     title: str
     role: Role
+    ask: Callable[[Material], Question]
+    target: float | None = None
+    limit: float | None = None
     unit: str
-    per_second: str
-    target: float | None
-    limit: float | None
-    fresh: bool
+    per_second: str = "requests"
+    fresh: bool = False
 
-    def questions(self, material: Material) -> list[Question]:
-        """
-        What the server must answer rightly before it is measured.
-        """
-
+    @abstractmethod
     def sample(self, run: Run, launch: Callable[[], Server], baseline: Callable[[], Server]) -> Sample:
         """
         Measure once.
 
         :param launch: gives the server; where it is C{fresh}, one that was started just now and may not listen yet.
-        :param baseline: gives nginx, running.
+        :param baseline: gives nginx, running, but where it is C{fresh}.
         :raise RuntimeError: when the server does not start.
         :raise ValueError: when a loader fails.
+        :raise Wrong: when it answers wrongly.
         """
 
 
@@ -191,26 +192,15 @@ def _request_file(run: Run, question: Question) -> Path:
 
 
 @frozen(kw_only=True)
-class Requests:
+class Requests(Job):
     """
     As many requests as a server answers, by wrk: CPU time of one.
 
     :ivar body: the file that is sent along; None: nothing.
     """
 
-    name: str
-    title: str
-    role: Role
-    ask: Callable[[Material], Question]
     body: str | None = None
-    target: float | None = None
-    limit: float | None = None
     unit: str = "µs CPU"
-    per_second: str = "requests"
-    fresh: bool = False
-
-    def questions(self, material: Material) -> list[Question]:
-        return [self.ask(material)]
 
     def sample(self, run: Run, launch: Callable[[], Server], baseline: Callable[[], Server]) -> Sample:
         server = launch()
@@ -240,26 +230,16 @@ def loaded(
 
 
 @frozen(kw_only=True)
-class Transfers:
+class Transfers(Job):
     """
     Large bodies: CPU time of one GiB.
 
     :ivar body: the file that is sent along; None: nothing, and the answer is what is large.
     """
 
-    name: str
-    title: str
-    role: Role
-    ask: Callable[[Material], Question]
     body: str | None = None
-    target: float | None = None
-    limit: float | None = None
     unit: str = "ms CPU/GiB"
     per_second: str = "GiB"
-    fresh: bool = False
-
-    def questions(self, material: Material) -> list[Question]:
-        return [self.ask(material)]
 
     def sample(self, run: Run, launch: Callable[[], Server], baseline: Callable[[], Server]) -> Sample:
         server = launch()
@@ -274,23 +254,12 @@ class Transfers:
 
 
 @frozen(kw_only=True)
-class HalfLoad:
+class HalfLoad(Job):
     """
     Latency at half of the server's own capacity, compared with nginx's at the same rate.
     """
 
-    name: str
-    title: str
-    role: Role
-    ask: Callable[[Material], Question]
-    target: float | None = None
-    limit: float | None = None
     unit: str = "µs p99"
-    per_second: str = "requests"
-    fresh: bool = False
-
-    def questions(self, material: Material) -> list[Question]:
-        return [self.ask(material)]
 
     def sample(self, run: Run, launch: Callable[[], Server], baseline: Callable[[], Server]) -> Sample:
         server = launch()
@@ -310,32 +279,20 @@ def paced(run: Run, port: int, rate: float, question: Question) -> wrk.Load:
 
 
 @frozen(kw_only=True)
-class IdleConnections:
+class IdleConnections(Job):
     """
     Memory of kept-alive connections that do nothing, and how a client fares meanwhile.
     """
 
-    name: str
-    title: str
-    role: Role
-    ask: Callable[[Material], Question]
-    target: float | None = None
-    limit: float | None = None
     unit: str = "KiB/connection"
-    per_second: str = "requests"
     fresh: bool = True
-
-    def questions(self, material: Material) -> list[Question]:
-        return [self.ask(material)]
 
     def sample(self, run: Run, launch: Callable[[], Server], baseline: Callable[[], Server]) -> Sample:
         server = launch()
         port = server.ports[self.role]
         wait_for(port, server.process)
         question = self.ask(run.material)
-        complaint = wrong(port, question)  # what is loaded late has been loaded now
-        if complaint:
-            raise RuntimeError(complaint)
+        look(port, question)  # what is loaded late has been loaded now
         before = server.process.rss()
         argv = pinned(run.loader("idle", port, IDLE, _request_file(run, question)), run.load_core)
         root = Path(__file__).parent.parent
@@ -343,36 +300,27 @@ class IdleConnections:
             try:
                 assert idle.stdout is not None
                 if idle.stdout.readline() != "ready\n":
-                    raise ValueError("it does not take so many connections")
+                    raise ValueError(f"does not take {IDLE} connections")
                 sleep(SETTLE)
                 after = server.process.rss()
                 load = paced(run, port, IDLE_RATE, question)
                 alive = int(idle.communicate("", 60)[0])
             finally:
                 idle.kill()
-        return Sample(
-            (after - before) / IDLE / 1024, load.rate, load.p50, load.p99, load.errors + IDLE - alive
-        )
+        if alive < IDLE:
+            raise ValueError(f"keeps {alive} connections of {IDLE}")
+        return Sample((after - before) / IDLE / 1024, load.rate, load.p50, load.p99, load.errors)
 
 
 @frozen(kw_only=True)
-class StartUp:
+class StartUp(Job):
     """
     From the start of the process to its first right answer.
     """
 
-    name: str
-    title: str
-    role: Role
-    ask: Callable[[Material], Question]
-    target: float | None = None
-    limit: float | None = None
     unit: str = "ms"
     per_second: str = ""
     fresh: bool = True
-
-    def questions(self, material: Material) -> list[Question]:
-        return [self.ask(material)]
 
     def sample(self, run: Run, launch: Callable[[], Server], baseline: Callable[[], Server]) -> Sample:
         started = perf_counter()

@@ -31,22 +31,24 @@ CHANGED: Final = 1_700_000_000
 NUMBER: Final = b"@NUMBER@"
 
 #: The head of a browser's request.
-HEAD: Final = b"\r\n".join((
-    b"%s %s?id=" + NUMBER + b"&lang=en HTTP/1.1",
-    b"Host: www.example.com",
-    b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-    b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
-    b"Accept-Language: en-GB,en;q=0.7,de;q=0.3",
-    b"Accept-Encoding: gzip, deflate, br",
-    b"Referer: https://www.example.com/catalogue/index.html",
-    b"Connection: %s",
-    b"Cookie: session=0f8fad5bd9cb469fa16570867728950e; theme=dark; _ga=GA1.2.1234567890.1700000000",
-    b"Upgrade-Insecure-Requests: 1",
-    b"Sec-Fetch-Dest: document",
-    b"Sec-Fetch-Mode: navigate",
-    b"Sec-Fetch-Site: same-origin",
-    b"",
-))
+HEAD: Final = b"\r\n".join(
+    (
+        b"%s %s?id=" + NUMBER + b"&lang=en HTTP/1.1",
+        b"Host: www.example.com",
+        b"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
+        b"Accept: text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+        b"Accept-Language: en-GB,en;q=0.7,de;q=0.3",
+        b"Accept-Encoding: gzip, deflate, br",
+        b"Referer: https://www.example.com/catalogue/index.html",
+        b"Connection: %s",
+        b"Cookie: session=0f8fad5bd9cb469fa16570867728950e; theme=dark; _ga=GA1.2.1234567890.1700000000",
+        b"Upgrade-Insecure-Requests: 1",
+        b"Sec-Fetch-Dest: document",
+        b"Sec-Fetch-Mode: navigate",
+        b"Sec-Fetch-Site: same-origin",
+        b"",
+    )
+)
 
 
 def request_head(method: str, path: str, *, body: int | None = None, close: bool = False) -> bytes:

@@ -84,7 +84,11 @@ TWISTGINX: Final = Peer(
     "twistginx",
     ROLES,
     (str(Path(sys.executable).parent / "twistd"), "--nodaemon", "--pidfile=", "twistginx", "--config", "@CONFIG@"),
-    (sys.executable, "-c", "import twistginx, platform as p; print(twistginx.__version__, 'Python', p.python_version())"),
+    (
+        sys.executable,
+        "-c",
+        "import twistginx, platform as p; print(twistginx.__version__, 'Python', p.python_version())",
+    ),
     "twistginx.toml",
     # The package that is installed, or this source tree.
     {} if find_spec("twistginx") else {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}"},
@@ -112,11 +116,22 @@ PEERS: Final = (
         _pypi("fastapi"),
     ),
     Peer(
+        # Threaded: as it is started by default, it never answers the second request of a connection.
         "proxy.py",
         ("proxy",),
         (
             *(str(PYPI_PYTHON), "-m", "proxy", "--hostname", "127.0.0.1", "--port", "@PROXY@"),
-            *("--num-workers", "1", "--num-acceptors", "1", "--log-file", "@HERE@/access.log", "--log-level", "INFO"),
+            *(
+                "--num-workers",
+                "1",
+                "--num-acceptors",
+                "1",
+                "--threaded",
+                "--log-file",
+                "@HERE@/access.log",
+                "--log-level",
+                "INFO",
+            ),
             *("--enable-reverse-proxy", "--disable-http-proxy", "--plugins", "proxypy_plugin.Forward"),
         ),
         _pypi("proxy.py"),
@@ -138,12 +153,12 @@ class Server:
     """
     A server that runs.
 
-    :ivar ports: where it listens, by role; C{upstream} is where it finds the upstream.
+    :ivar ports: where it listens.
     """
 
     peer: Peer
     process: Process
-    ports: Mapping[str, int]
+    ports: Mapping[Role, int]
 
 
 def filled(text: str, values: Mapping[str, object]) -> str:

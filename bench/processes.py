@@ -5,6 +5,7 @@ Programs under measurement: started on a core, read through C{/proc}, and ended 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -21,6 +22,10 @@ TICKS: Final = os.sysconf("SC_CLK_TCK")
 
 #: Seconds that a process has to end by itself, before it is killed.
 PATIENCE: Final = 5.0
+
+
+#: What has the kernel tell a process of its parent's end.
+_ENDS_WITH_US: Final = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
 
 
 @frozen
@@ -61,6 +66,15 @@ def family(stats: Iterable[Stat], root: int) -> list[Stat]:
     for stat in found:  # it grows while it is walked
         found += children.get(stat.pid, ())
     return found
+
+
+def parse_stolen(stat: str) -> tuple[int, int]:
+    """
+    From C{/proc/stat}: the ticks that all cores worked, and those that they would have and could not, because another
+    virtual machine had them.
+    """
+    user, nice, system, _, _, irq, softirq, steal = map(int, stat.split(maxsplit=9)[1:9])
+    return user + nice + system + irq + softirq, steal
 
 
 def all_stats() -> list[Stat]:
@@ -111,7 +125,8 @@ def pinned(argv: Sequence[str], core: int | None) -> list[str]:
 
 class Process:
     """
-    A program that runs in a session of its own, so that a Ctrl-C reaches this program and not that one.
+    A program that runs in a session of its own, so that a Ctrl-C reaches this program and not that one.  It is told to
+    end when this program does, whatever ends it.
 
     :ivar output: the file that has its standard output and error.
     """
@@ -122,7 +137,7 @@ class Process:
         self.output = directory / "output.txt"
         with self.output.open("wb") as output:
             self._popen = subprocess.Popen(
-                pinned(argv, core),
+                [*_ENDS_WITH_US, *pinned(argv, core)],
                 cwd=directory,
                 env={**os.environ, **(environment or {})},
                 stdin=subprocess.DEVNULL,

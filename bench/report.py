@@ -91,7 +91,7 @@ def duration(seconds: float | None) -> str:
     C{85 µs}, C{1.20 ms}, C{2.50 s}.
     """
     if seconds is None:
-        return "–"
+        return "-"
     for unit, size in (("s", 1.0), ("ms", 1e-3)):
         if seconds >= size:
             return f"{number(seconds / size)} {unit}"
@@ -111,8 +111,8 @@ def cells(row: Row) -> list[str]:
         job.title,
         row.peer,
         f"{number(row.figure)} {job.unit}",
-        "–" if row.ratio is None else f"{row.ratio:.2f}",
-        "–" if row.rate is None else f"{number(row.rate)} {job.per_second}/s",
+        "-" if row.ratio is None else f"{row.ratio:.2f}",
+        "-" if row.rate is None else f"{number(row.rate)} {job.per_second}/s",
         duration(row.p50),
         duration(row.p99),
         str(row.errors),
@@ -124,7 +124,7 @@ def table(lines: Sequence[Row]) -> str:
     """
     One table of all, in Markdown, with columns that line up when it is read as it is.
     """
-    head = ["job", "server", "costs", "× nginx", "does", "p50", "p99", "errors", "target met"]
+    head = ["job", "server", "costs", "x nginx", "does", "p50", "p99", "errors", "target met"]
     text = [head, *(cells(line) for line in lines)]
     widths = [max(len(line[column]) for line in text) for column in range(len(head))]
     left = (0, 1, 8)  # the others are numbers
@@ -136,25 +136,29 @@ def table(lines: Sequence[Row]) -> str:
         )
         return f"| {' | '.join(parts)} |".rstrip()
 
-    rule = "|".join("-" * (width + 2) if column in left else "-" * (width + 1) + ":" for column, width in enumerate(widths))
+    rule = "|".join(
+        "-" * (width + 2) if column in left else "-" * (width + 1) + ":" for column, width in enumerate(widths)
+    )
     return "\n".join([line(head), f"|{rule}|", *map(line, text[1:])]) + "\n"
 
 
-def markdown(lines: Sequence[Row], notes: Sequence[str], about: Mapping[str, str]) -> str:
+def markdown(lines: Sequence[Row], notes: Sequence[str], remarks: Sequence[str], about: Mapping[str, str]) -> str:
     """
     The whole page.
 
     :param notes: who was left out, and why.
+    :param remarks: what one should know of those who were not.
     :param about: machine and versions, by what they are called.
     """
     parts = ["# The comparison\n", "\n".join(f"- {name}: {value}" for name, value in about.items()) + "\n"]
     parts.append(
         "Medians of the rounds.  *costs* is CPU time of all processes of the server, unless the unit says otherwise; "
-        "*× nginx* is the median of the ratios within each round.\n"
+        "*x nginx* is the median of the ratios within each round.\n"
     )
     parts.append(table(lines))
-    if notes:
-        parts.append("Left out:\n\n" + "\n".join(f"- {note}" for note in notes) + "\n")
+    for title, said in (("Left out", notes), ("To be noted", remarks)):
+        if said:
+            parts.append(f"{title}:\n\n" + "\n".join(f"- {each}" for each in said) + "\n")
     return "\n".join(parts)
 
 
@@ -183,5 +187,10 @@ def as_json(outcomes: Sequence[Outcome], lines: Sequence[Row], about: Mapping[st
         }
         for row in lines
     ]
-    notes = {outcome.job.name: outcome.notes for outcome in outcomes if outcome.notes}
-    return json.dumps({"about": dict(about), "rows": found, "left_out": notes}, indent=1, ensure_ascii=False) + "\n"
+    page = {
+        "about": dict(about),
+        "rows": found,
+        "left_out": {outcome.job.name: outcome.notes for outcome in outcomes if outcome.notes},
+        "remarks": {outcome.job.name: outcome.remarks for outcome in outcomes if outcome.remarks},
+    }
+    return json.dumps(page, indent=1, ensure_ascii=False) + "\n"

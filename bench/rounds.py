@@ -15,7 +15,7 @@ from attrs import field, frozen
 from bench.jobs import Job, Run, Sample
 from bench.peers import BASELINE, Peer, Server, launch, launch_upstream
 from bench.processes import wait_for
-from bench.verify import wrong
+from bench.verify import Wrong, look
 
 
 @frozen
@@ -25,11 +25,20 @@ class Outcome:
 
     :ivar samples: peer to its measurements, one for each round.
     :ivar notes: peer to why it has none.
+    :ivar remarks: peer to what one should know of its measurements.
     """
 
     job: Job
     samples: dict[str, list[Sample]] = field(factory=dict)
     notes: dict[str, str] = field(factory=dict)
+    remarks: dict[str, str] = field(factory=dict)
+
+
+def brief(error: Exception) -> str:
+    """
+    The end of what went wrong, on one line.
+    """
+    return " ".join(str(error).split())[-300:] or type(error).__name__
 
 
 class Bench:
@@ -58,10 +67,12 @@ class Bench:
             able = [peer for peer in self._peers if job.role in peer.roles]
             servers: dict[str, Server] = {}
             for peer in able:
-                complaint = self._start(peer, job, directory, port, servers, stack)
-                if complaint:
-                    outcome.notes[peer.name] = complaint
-                    self._say(f"{job.name}: {peer.name} is left out: {complaint}")
+                try:
+                    if not self._start(peer, job, directory, port, servers, stack):
+                        outcome.remarks[peer.name] = "closes the connection after each answer"
+                except (RuntimeError, Wrong, FileNotFoundError) as error:
+                    outcome.notes[peer.name] = brief(error)
+                    self._say(f"{job.name}: {peer.name} is left out: {brief(error)}")
             for number in range(self._rounds):
                 for peer in able:
                     if peer.name in servers and peer.name not in outcome.notes:
@@ -70,29 +81,24 @@ class Bench:
 
     def _start(
         self, peer: Peer, job: Job, directory: Path, port: int, servers: dict[str, Server], stack: ExitStack
-    ) -> str | None:
+    ) -> bool:
         """
         Start a server, and look at its answers; one that is fresh for each measurement is stopped again.
 
-        :return: what is wrong with it.
+        :return: does it keep connections, where it may?
+        :raise RuntimeError: when it does not start.
+        :raise Wrong: when it answers wrongly.
         """
-        try:
-            server = launch(peer, directory / peer.name.replace(" ", "-"), self._run.material, port, self._run.server_core)
-        except FileNotFoundError:
-            return "not installed"
+        place = directory / peer.name.replace(" ", "-")
+        server = launch(peer, place, self._run.material, port, self._run.server_core)
         stack.callback(server.process.stop)
-        try:
-            wait_for(server.ports[job.role], server.process)
-        except RuntimeError as error:
-            return f"does not start: {error}"
-        for question in job.questions(self._run.material):
-            complaint = wrong(server.ports[job.role], question, tls=job.role == "tls")
-            if complaint:
-                return complaint
+        wait_for(server.ports[job.role], server.process)
+        question = job.ask(self._run.material)
+        kept = look(server.ports[job.role], question, tls=job.role == "tls")
         servers[peer.name] = server
         if job.fresh:
             server.process.stop()
-        return None
+        return kept or question.close
 
     def _sample(
         self, peer: Peer, job: Job, outcome: Outcome, servers: dict[str, Server], directory: Path, port: int
@@ -109,10 +115,10 @@ class Bench:
 
             try:
                 sample = job.sample(self._run, server, lambda: servers[BASELINE.name])
-            except (RuntimeError, ValueError, OSError) as error:
-                outcome.notes[peer.name] = str(error)
+            except (RuntimeError, ValueError, OSError, Wrong) as error:
+                outcome.notes[peer.name] = brief(error)
                 outcome.samples.pop(peer.name, None)
-                self._say(f"{job.name}: {peer.name} fails: {error}")
+                self._say(f"{job.name}: {peer.name} fails: {brief(error)}")
                 return
         outcome.samples.setdefault(peer.name, []).append(sample)
         self._say(f"{job.name}: {peer.name}: {sample.figure:.4g} {job.unit}, {sample.errors} errors")

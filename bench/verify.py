@@ -56,31 +56,34 @@ def tls_context() -> ssl.SSLContext:
     return context
 
 
-def wrong(port: int, question: Question, *, tls: bool = False) -> str | None:
+class Wrong(Exception):
     """
-    Ask twice on one connection, and say what is wrong with the answers; None: nothing.
+    An answer is not what it must be.
+    """
+
+
+def look(port: int, question: Question, *, tls: bool = False) -> bool:
+    """
+    Ask twice on one connection.
+
+    :return: is the connection kept?
+    :raise Wrong: when an answer is wrong, or there is none.
     """
     if tls:
         connection: HTTPConnection = HTTPSConnection("127.0.0.1", port, timeout=30, context=tls_context())
     else:
         connection = HTTPConnection("127.0.0.1", port, timeout=30)
     try:
-        for number in (1, 2):
-            complaint = _wrong_once(connection, question, number)
-            if complaint:
-                return complaint
+        return [_kept(connection, question, number) for number in (1, 2)] == [True, True]
     except (OSError, HTTPException) as error:
-        return f"{type(error).__name__}: {error}"
+        raise Wrong(f"{type(error).__name__}: {error}") from error
     finally:
         connection.close()
-    return None
 
 
-def _wrong_once(connection: HTTPConnection, question: Question, number: int) -> str | None:
+def _kept(connection: HTTPConnection, question: Question, number: int) -> bool:
     lines = question.head().replace(NUMBER, b"%d" % number).decode("ascii").split("\r\n")
-    connection.putrequest(
-        question.method, lines[0].split(" ")[1], skip_host=True, skip_accept_encoding=True
-    )
+    connection.putrequest(question.method, lines[0].split(" ")[1], skip_host=True, skip_accept_encoding=True)
     for line in filter(None, lines[1:]):
         name, _, value = line.partition(": ")
         connection.putheader(name, value)
@@ -88,13 +91,11 @@ def _wrong_once(connection: HTTPConnection, question: Question, number: int) -> 
     response = connection.getresponse()
     body = response.read()
     if response.status != 200:
-        return f"status {response.status}"
+        raise Wrong(f"status {response.status}")
     if sha256(body).hexdigest() != question.digest:
-        return f"another body, of {len(body)} bytes"
+        raise Wrong(f"another body, of {len(body)} bytes")
     for name, value in question.headers.items():
         sent = (response.getheader(name) or "nothing").partition(";")[0]
         if sent != value:
-            return f"{name} is {sent} and not {value}"
-    if response.will_close and not question.close:
-        return "closes the connection"
-    return None
+            raise Wrong(f"{name} is {sent} and not {value}")
+    return not response.will_close

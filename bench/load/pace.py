@@ -48,9 +48,9 @@ class Pace:
         self._epoll.register(number, select.EPOLLIN)
         self._idle.append(number)
 
-    def run(self, seconds: float, rate: float) -> None:
+    def run(self, seconds: float, rate: float, patience: float = 1.0) -> None:
         """
-        Send for so many seconds, and wait for what is still under way, one second at most.
+        Send for so many seconds, and wait for what is still under way, C{patience} seconds at most.
         """
         intervals = Random(rate)
         due = perf_counter()
@@ -62,11 +62,19 @@ class Pace:
                 number += 1
                 self._send(self._idle.pop(), number, due)
                 due += intervals.expovariate(rate)
-            if now >= end and (not self._due or now >= end + 1):
+            if now >= end and (not self._due or now >= end + patience):
                 break
             for each, _ in self._epoll.poll(0):
                 self._receive(each)
         self.errors += len(self._due)
+
+    def close(self) -> None:
+        """
+        Close all connections.
+        """
+        for connection in self._connections.values():
+            connection.close()
+        self._epoll.close()
 
     def _send(self, each: int, number: int, due: float) -> None:
         self._due[each] = due
@@ -114,6 +122,7 @@ def main(port: str, connections: str, seconds: str, rate: str, request: str) -> 
     gc.disable()  # its pauses would be ours, not the server's
     started = perf_counter()
     pace.run(float(seconds), float(rate))
+    pace.close()
     report(pace.latencies, pace.size, started, pace.errors)
 
 

@@ -48,8 +48,11 @@ class Client(Thread):
             connection.sendall(self._head.replace(NUMBER, b"%d" % len(self.latencies)))
             if self._body:
                 connection.sendall(self._body)
-            self.size += receive(connection, buffer) + len(self._body)
+            size, kept = receive(connection, buffer)
+            self.size += size + len(self._body)
             self.latencies.append(perf_counter() - started)
+            if not kept:
+                return
 
 
 def main(port: str, connections: str, seconds: str, request: str, body: str = "") -> None:
@@ -59,7 +62,8 @@ def main(port: str, connections: str, seconds: str, request: str, body: str = ""
     started = perf_counter()
     content = Path(body).read_bytes() if body else b""
     clients = [
-        Client(int(port), started + float(seconds), Path(request).read_bytes(), content) for _ in range(int(connections))
+        Client(int(port), started + float(seconds), Path(request).read_bytes(), content)
+        for _ in range(int(connections))
     ]
     for client in clients:
         client.start()

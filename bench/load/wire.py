@@ -33,10 +33,11 @@ def content_length(head: bytes) -> int:
     return int(lower[start + 17 : lower.index(b"\r\n", start + 2)])
 
 
-def receive(connection: socket.socket, buffer: bytearray) -> int:
+def receive(connection: socket.socket, buffer: bytearray) -> tuple[int, bool]:
     """
-    Read one answer, and return its length in bytes.
+    Read one answer.
 
+    :return: its length in bytes, and whether the connection is kept.
     :raise Failed: when it is not a success, or ends too soon.
     """
     read = 0
@@ -48,13 +49,14 @@ def receive(connection: socket.socket, buffer: bytearray) -> int:
             raise Failed("closed")
         read += got
         end = buffer.find(b"\r\n\r\n", 0, read)
-    total = end + 4 + content_length(bytes(buffer[: end + 2]))
+    head = bytes(buffer[: end + 2])
+    total = end + 4 + content_length(head)
     while read < total:
         got = connection.recv_into(view[: min(len(view), total - read)])
         if not got:
             raise Failed("closed in the body")
         read += got
-    return total
+    return total, b"\r\nconnection: close\r\n" not in head.lower()
 
 
 def percentile(ordered: list[float], share: float) -> float:

@@ -1,5 +1,5 @@
 """
-Twisted's own web server, file resource and reverse proxy: C{stock_twisted.py STATIC TLS PROXY UPSTREAM ROOT CERT KEY LOG}.
+Twisted's own server, files and reverse proxy: C{stock_twisted.py STATIC TLS PROXY UPSTREAM ROOT CERT KEY LOG}.
 """
 
 from __future__ import annotations

@@ -848,7 +848,7 @@ class ClientGoneTests(ConversationTestCase):
             self.records.clear()
 
             class Bad:
-                def client_gone(bad, error):  # noqa: N805
+                def client_gone(bad, error, act=act):  # noqa: N805
                     if act == "respond":
                         self.request().respond(OK)
                     elif act == "fail":
@@ -1081,6 +1081,16 @@ class DrainTests(ConversationTestCase):
         self.assertEqual(taker.all, b"abc")
         self.request().respond(OK)
         self.assertEqual(self.answer().get(b"connection"), b"close")
+        self.assertTrue(self.wire.disconnecting)
+
+    def test_reloaded_to_a_stream(self) -> None:
+        """
+        When HTTP is not spoken here any more, the next request finds the connection closed.
+        """
+        self.connect(GET)
+        self.listener.frontend = object()
+        self.send(GET)
+        self.assertEqual(self.statuses(), [200])
         self.assertTrue(self.wire.disconnecting)
 
     def test_reload(self) -> None:

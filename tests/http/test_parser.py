@@ -62,8 +62,11 @@ def facts(pieces: Sequence[bytes]) -> dict[str, Any]:
     result = parse(pieces)
     for head in result.pop("heads"):
         result.setdefault("details", []).append(
-            (head.version, head.path, head.query, head.length, head.keep_alive, head.upgrade, head.expects_continue)
-            + tuple(head.fields)
+            (
+                *(head.version, head.path, head.query, head.length, head.keep_alive, head.upgrade),
+                head.expects_continue,
+                *head.fields,
+            )
         )
     return result
 
@@ -444,8 +447,8 @@ class UpgradeTests(ParserTestCase):
             b"GET / HTTP/1.0\r\nHost: a\r\nConnection: Upgrade, keep-alive\r\nUpgrade: websocket\r\n\r\n",
             b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n",
             b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: x\r\nContent-Length: 3\r\n\r\nabc",
-            b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\nTransfer-Encoding: chunked\r\n\r\n"
-            b"3;x\r\nabc\r\n0\r\nT: u\r\n\r\n",
+            b"POST / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n%b"
+            % b"Transfer-Encoding: chunked\r\n\r\n3;x\r\nabc\r\n0\r\nT: u\r\n\r\n",
         ):
             result = run_splits(self, facts, head + GET)
             self.assertEqual((result["refusal"], result["suspended"]), (None, False))

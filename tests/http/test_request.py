@@ -91,7 +91,9 @@ class PolicyTests(ConversationTestCase):
         """
         for outcome, status in ((None, 200), (Reply(429), 429)):
             waiting: Deferred[Any] = Deferred()
-            self.serve(admit=(lambda request: succeed(None), lambda request: waiting, lambda request: None))
+            self.serve(
+                admit=(lambda request: succeed(None), lambda request, waiting=waiting: waiting, lambda request: None)
+            )
             self.connect(GET)
             self.assertEqual(self.wire.value(), b"")
             waiting.callback(outcome)

@@ -9,8 +9,8 @@ differ, we mean to:
     never show a traceback; those that twisted.web's resources make are theirs.
   - HTTP/1.1 without Host is 400 (RFC 9112 section 3.2); so are two Hosts, folded lines and what else the tests of the
     parser list.  HTTP/1.0 is answered in HTTP/1.1, with its C{Connection} field said (RFC 9110 section 6.2).
-  - 204 and 304 have no Content-Length; Twisted's have one of 0, which 204 must not have, and which a cache would believe
-    of the 304 (RFC 9110 sections 8.6 and 15.4.5).
+  - 204 and 304 have no Content-Length; Twisted's have one of 0, which 204 must not have, and which a cache would
+    believe of the 304 (RFC 9110 sections 8.6 and 15.4.5).
   - A HEAD of an encoded resource has no body; Twisted sends the encoder's last bytes.
   - An unknown method is 501 and a close: llhttp does not read it, so that a resource's C{render_FOO} is never asked.
     Twisted's own answer is 501 too, but for resources that have such a method.
@@ -91,7 +91,7 @@ class Server:
         self.protocol.makeConnection(self.transport)
 
     def send(self, data: bytes) -> None:
-        self.protocol.dataReceived(data)
+        self.transport.protocol.dataReceived(data)
         # A cooperator and a chain of turns, until nothing is left to do.
         for _ in range(200):
             if not self.clock.getDelayedCalls():
@@ -102,7 +102,7 @@ class Server:
         producer, self.transport.producer = self.transport.producer, None
         if producer is not None:
             producer.stopProducing()
-        self.protocol.connectionLost(Failure(ConnectionDone()))
+        self.transport.protocol.connectionLost(Failure(ConnectionDone()))
 
     def close(self) -> None:
         if self.name == "stock":
@@ -464,8 +464,9 @@ class ResponseTests(ComparisonTestCase):
         """
         for streaming in (True, False):
             seen = []
-            for connection in self.each(self.page(later(lambda request: held.append(request)))):
-                held: list[Any] = []
+            held: list[Any] = []
+            for connection in self.each(self.page(later(held.append))):
+                held.clear()
                 calls: list[str] = []
 
                 class Producer:
@@ -699,8 +700,14 @@ class ResponseTests(ComparisonTestCase):
             b"Sec-WebSocket-Version: 13",
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
         )
+
+        def tree() -> resource.Resource:
+            root = resource.Resource()
+            root.putChild(b"", WebSocketResource(Talk))
+            return root
+
         seen = []
-        for connection in self.each(lambda: WebSocketResource(Talk)):
+        for connection in self.each(tree):
             connection.send(shake)
             connection.send(b"\x81\x82\0\0\0\0hi")
             seen.append(connection.transport.value())

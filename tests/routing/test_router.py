@@ -114,7 +114,7 @@ class TreeTests(SynchronousTestCase):
 
     def test_down_the_tree(self) -> None:
         """
-        The resource's own children are found, with or without the prefix, and prepath and postpath are as they should be.
+        The resource's own children are found, with or without the prefix, with the right prepath and postpath.
         """
         leaf = Resource()
         leaf.isLeaf = True

@@ -245,7 +245,12 @@ class Channel(Protocol):
         """
         Start one request.
         """
-        frontend = self.frontend = self.listener.frontend
+        frontend = self.listener.frontend
+        if frontend is not self.frontend:
+            if not isinstance(frontend, Frontend):  # since a reload, another protocol is spoken at this address
+                self.loseConnection()
+                return
+            self.frontend = frontend
         self.deadline = NEVER
         self._limit = ""
         request = self.request = Request(self, head, body)
@@ -450,10 +455,10 @@ class Channel(Protocol):
 
     # What twisted.web.server.Request asks of its channel.
 
-    def getPeer(self) -> IAddress:
+    def getPeer(self) -> Any:
         return self.transport.getPeer()
 
-    def getHost(self) -> IAddress:
+    def getHost(self) -> Any:
         return self.transport.getHost()
 
     def isSecure(self) -> bool:

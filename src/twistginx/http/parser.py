@@ -166,8 +166,7 @@ class RequestParser:
                 parser.feed_data(piece)
             except HttpParserUpgrade as upgrade:
                 position -= len(piece) - upgrade.args[0]
-                self._upgraded()
-                if self.suspended:
+                if self._upgraded():
                     self.leftover = data[position:]
                     return
             except HttpParserCallbackError as error:
@@ -380,14 +379,14 @@ class RequestParser:
         head.path = path
         head.query = query if mark else None
 
-    def _upgraded(self) -> None:
+    def _upgraded(self) -> bool:
         """
-        llhttp stopped after a head that asks for an upgrade.
+        llhttp stopped after a head that asks for an upgrade: is that to be?
         """
         head, body = self.messages[-1]
         if head.upgrade is not None:
             self.suspended = True
-            return
+            return True
         self._parser = HttpRequestParser(self)
         if body is not None:
             # The body is still to come: tell a fresh parser its framing.
@@ -395,6 +394,7 @@ class RequestParser:
             self._primed = True
             framing = b"Transfer-Encoding: chunked" if body.length is None else b"Content-Length: %d" % body.length
             self._parser.feed_data(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
+        return False
 
     def _refuse(self, error: ProxyError) -> None:
         self._parser = None

@@ -84,6 +84,7 @@ class Request(server.Request):
 
     channel: Channel  # type: ignore[assignment]  # it does what Twisted's HTTPChannel does for a request
     site: Any
+    _encoder: Any = None
 
     # What Twisted sets per instance, and is the same for all of ours.
     queued = False
@@ -207,7 +208,8 @@ class Request(server.Request):
         route = self.route
         if route is None or not route.strip:
             return self.head.path
-        return route.stripped(self.head.path, self.matched_path)
+        left: bytes = route.stripped(self.head.path, self.matched_path)
+        return left
 
     @lazy
     def peer_ip(self) -> bytes:
@@ -421,15 +423,15 @@ class Request(server.Request):
                 return
         self.status = reply.status
         self.started = True
-        head = wire + date_line() + self._connection_line() + b"\r\n"
+        lines = wire + date_line() + self._connection_line() + b"\r\n"
         if body and self.method != b"HEAD" and reply.status not in BODYLESS:
             self.sent_bytes = len(body)
             if len(body) <= _JOIN:
-                self.channel.write(head + body)
+                self.channel.write(lines + body)
             else:
-                self.channel.writeSequence([head, body])
+                self.channel.writeSequence([lines, body])
         else:
-            self.channel.write(head)
+            self.channel.write(lines)
         self._finished()
 
     def _send_whole(self, body: Any) -> None:
@@ -637,8 +639,8 @@ class Request(server.Request):
             except Exception:
                 self.processingFailed(Failure())
                 return
-        if self.ended:
-            return
+        if self.ended:  # a filter's last words have failed it
+            return  # type: ignore[unreachable]  # mypy does not see that
         if self._left or self.status == _SWITCHING:
             self._broken(ProxyError("proxy_internal_error", "fewer bytes of body than announced"))
             return

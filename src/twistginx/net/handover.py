@@ -15,8 +15,8 @@ def hand_over(old: IProtocol, new: IProtocol) -> None:
     From now on ``new`` has the transport that ``old`` had.
 
     ``new.makeConnection`` is called.  Bytes that ``old`` has read and not used are the caller's to deliver.  A
-    transport of ours names its protocol; for one that keeps it elsewhere (Twisted's own TLS), ``old`` stands in between and
-    passes on what it is told.
+    transport of ours names its protocol; for one that keeps it elsewhere (Twisted's own TLS), ``old`` stands in between
+    and passes on what it is told.
     """
     transport = old.transport  # type: ignore[attr-defined]  # IProtocol does not say that it keeps its transport
     if getattr(transport, "protocol", None) is old:

@@ -10,16 +10,13 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from twisted.internet import process as twisted_process
 from twisted.internet.interfaces import IReadDescriptor
-from twisted.internet.process import reapProcessHandlers
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 if TYPE_CHECKING:
     from twistginx.net.reactor import TwistginxReactor
-
-#: Twisted's own: from a process's number to the process that has not been reaped.
-_UNREAPED: dict[int, Any] = reapProcessHandlers
 
 #: Seconds between two looks at a child, where the system has no pidfd for us.
 INTERVAL = 0.1
@@ -46,7 +43,8 @@ def _unreaped(pid: int, process: Any) -> bool:
     """
     Is the process still to be reaped?  Somebody else may have, and its number may be another's by now.
     """
-    return _UNREAPED.get(pid) is process
+    waiting: dict[int, Any] = twisted_process.reapProcessHandlers
+    return waiting.get(pid) is process
 
 
 def _look(reactor: TwistginxReactor, process: Any, pid: int) -> None:
