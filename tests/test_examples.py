@@ -19,8 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import twistginx
 from twistginx.build import Generation, Runtime, build, prepare
-from twistginx.config.load import load
 from twistginx.config import schema
+from twistginx.config.load import load
 from twistginx.errors import ConfigError
 from twistginx.net.timers import Ticker
 from twistginx.registry import BUILT_IN, Registry

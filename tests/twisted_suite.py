@@ -102,8 +102,8 @@ def run_here(name: str, module: str, output: Path) -> None:
 
     ReactorBuilder._reactors = [REACTORS[name]]
     ReactorBuilder.timeout = TEST_LIMIT
-    from twisted.trial.reporter import Reporter
     from twisted.trial._asyncrunner import _iterateTests
+    from twisted.trial.reporter import Reporter
     from twisted.trial.runner import TestLoader, TestSuite, TrialRunner
 
     short = "_" + REACTORS[name].rsplit(".", 1)[-1] + "Tests"

@@ -74,8 +74,14 @@ class ReactorCase(SynchronousTestCase):
     make_loop: Callable[[], Any]
 
     def setUp(self) -> None:
-        self.reactor = reactor = TwistginxReactor(self.make_loop())
-        self.addCleanup(self._close, reactor)
+        self.renew()
+
+    def renew(self) -> None:
+        """
+        Go on with a new reactor.
+        """
+        self.reactor = TwistginxReactor(self.make_loop())
+        self.addCleanup(self._close, self.reactor)
 
     def _close(self, reactor: TwistginxReactor) -> None:
         reactor._uninstallHandler()

@@ -78,7 +78,7 @@ def _canonical(data: Mapping[str, Any]) -> str:
     return json.dumps(data, sort_keys=True, default=repr)
 
 
-class Encoder(toml.TomlEncoder):  # type: ignore[misc]  # toml has no types
+class Encoder(toml.TomlEncoder):
     """
     Writes what ``toml`` alone does not: every string, key and empty table, and arrays of tables and other values.
     """

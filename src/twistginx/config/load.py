@@ -4,7 +4,8 @@ From a file to a :class:`~twistginx.config.schema.Root`, or to the list of every
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -90,7 +91,7 @@ class Drafted:
 
     root: Root
     problems: tuple[Problem, ...]
-    touched: Set[KeyPath]
+    touched: AbstractSet[KeyPath]
 
 
 def draft(path: str | Path, registry: Registry, environment: Mapping[str, str]) -> Drafted:

@@ -25,6 +25,7 @@ from twistginx.http.body import RequestBody
 from twistginx.http.message import Record, RequestHead
 from twistginx.http.parser import RequestParser
 from twistginx.http.request import Request
+from twistginx.http.response import Response
 from twistginx.http.wire import CONTINUE
 from twistginx.net.handover import hand_over
 from twistginx.net.timers import NEVER, Ticker
@@ -73,7 +74,7 @@ class Frontend:
     timeouts: Timeouts = Timeouts()
     head_bound: int = 32768
     fields_bound: int = 100
-    log: Callable[[Request, Record], None] | None = None
+    log: Callable[[Any, Record], None] | None = None
     _found: dict[bytes, Any] = field(factory=dict, init=False)
 
     #: What is spoken here, by its names in ALPN (RFC 7301).
@@ -261,7 +262,7 @@ class Channel(Protocol):
             self._await_body()
         request.begin(frontend.site_for(head.host))
 
-    def request_done(self, request: Request) -> None:
+    def request_done(self, request: Response) -> None:
         """
         The response is written (or the failure is).  Called by the request, once.
         """

@@ -12,7 +12,7 @@ from twistginx.errors import ProxyError
 from twistginx.http.message import PHRASES, Fields, Reply
 
 if TYPE_CHECKING:
-    from twistginx.http.request import Request
+    from twistginx.http.response import Response
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
@@ -37,7 +37,7 @@ def _kind(accept: bytes) -> str:
     return "plain"
 
 
-def reply_for(error: ProxyError, request: Request) -> Reply:
+def reply_for(error: ProxyError, request: Response) -> Reply:
     """
     The response for ``error``.
 

@@ -11,7 +11,7 @@ from twistginx.errors import ProxyError
 from twistginx.http.message import FileRange
 
 if TYPE_CHECKING:
-    from twistginx.http.request import Request
+    from twistginx.http.response import Response
 
 #: Bytes read at once: large enough that the system calls do not count, small enough that a thousand slow downloads
 #: hold no more than they must.
@@ -30,11 +30,11 @@ class FileBody:
 
     __slots__ = ("_left", "_offset", "_part", "_request", "_sending", "_waiting")
 
-    def __init__(self, part: FileRange, request: Request) -> None:
+    def __init__(self, part: FileRange, request: Response) -> None:
         self._part = part
         self._offset = part.start
         self._left = part.length
-        self._request: Request | None = request
+        self._request: Response | None = request
         self._sending = False
         self._waiting = False
 

@@ -1,0 +1,556 @@
+"""
+A response, on its way to the client.
+
+It goes through one of three doors, once: ``respond`` (whole), ``start`` - ``send`` - ``end`` (in pieces), ``fail`` (an
+error page, or a visibly broken connection).  Twisted's ``write`` and ``finish`` lead to the second.  Behind each door
+stand the policies of the route, and behind them the channel.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from twistginx.errors import ProxyError
+from twistginx.http import errorpage
+from twistginx.http.body import RequestBody
+from twistginx.http.filebody import FileBody
+from twistginx.http.message import PHRASES, Fields, FileRange, Record, Reply, ResponseHead
+from twistginx.http.twistedrequest import TwistedRequest
+from twistginx.http.wire import (
+    BODYLESS,
+    CHUNKED_LINE,
+    CLOSE_LINE,
+    FRAMING,
+    KEEP_ALIVE_LINE,
+    SERVER_LINE,
+    UPGRADE_LINE,
+    chunk_size,
+    date_line,
+    head_block,
+    last_chunk,
+)
+
+#: Up to this size, in bytes, two pieces are joined: one copy is cheaper than one more piece to write.
+_JOIN = 16384
+
+#: What a Reply has been promised to be given, and so cannot say itself.
+_OURS = FRAMING | {b"date", b"server"}
+
+_SWITCHING = 101
+
+_NOTHING: tuple[Any, ...] = ()
+
+
+class Response(TwistedRequest):
+    """
+    The half of a request that answers it; see ``http.request.Request``.
+    """
+
+    # State, until it is set.
+    body: RequestBody | None = None
+    _began: float  # seconds, when the head was complete
+    route: Any = None
+    status = 0
+    started = False
+    ended = False
+    sent_bytes = 0
+    source: Any = None
+    watcher: Any = None
+    upstream_name = b""
+    matched_path = b""
+    _filters: tuple[Any, ...] = _NOTHING
+    _chunked = False
+    _silent = False  # nothing of the body is sent: HEAD, 204, 304
+    _left: int | None = None  # bytes of the announced length that are still to be sent
+    _pending = b""
+    _error: ProxyError | None = None
+    _failing = False  # an error page is under way
+    _bare = False  # no policy is to see the response any more
+    _waiting: Deferred[Any] | None = None
+    _collected: Any = None
+
+    _log = Logger(namespace="twistginx.http")
+
+    # The response, whole.
+
+    def respond(self, reply: Reply) -> None:
+        """
+        Answer with ``reply``.
+        """
+        body = reply.body
+        if self.started or self.ended:
+            release(body)
+            return
+        route = self.route
+        if (route is not None and route.responding and not self._bare) or not isinstance(body, bytes):
+            # Through the policies, or with a body that is not bytes.
+            head = ResponseHead(reply.status, Fields(reply.fields), length=reply.length)
+            if self._start(head, more=True):
+                self._send_whole(body)
+            else:
+                release(body)
+            return
+        wire = reply.wire
+        if wire is None:
+            try:
+                wire = reply.wire = _reply_block(reply)
+            except ValueError:
+                self.processingFailed(Failure())
+                return
+        self.status = reply.status
+        self.started = True
+        lines = wire + date_line() + self._connection_line() + b"\r\n"
+        if body and self.method != b"HEAD" and reply.status not in BODYLESS:
+            self.sent_bytes = len(body)
+            if len(body) <= _JOIN:
+                self.channel.write(lines + body)
+            else:
+                self.channel.writeSequence([lines, body])
+        else:
+            self.channel.write(lines)
+        self._finished()
+
+    def _send_whole(self, body: Any) -> None:
+        """
+        The body of a Reply, after its head.
+        """
+        if self._silent:
+            release(body)
+            self.end()
+        elif isinstance(body, bytes):
+            self.send(body)
+            self.end()
+        elif isinstance(body, FileRange):
+            self.watcher = self.source = file_body = FileBody(body, self)
+            file_body.resumeProducing()
+        else:
+            self.flush()
+            body(self)
+
+    # The response, in pieces.
+
+    def start(self, head: ResponseHead, more: bool = False) -> None:
+        """
+        Write the head of the response, through the policies.
+
+        ``head`` is the request's from here on.
+
+        :param more: the caller goes on in this same turn with ``send``, ``end`` or ``flush``, so that head and body
+            leave together.
+        """
+        self._start(head, more)
+
+    def _start(self, head: ResponseHead, more: bool) -> bool:
+        """
+        See ``start``.  False: the response has been ended instead, or had been started before.
+        """
+        if self.ended or self.started:
+            return False
+        route = self.route
+        try:
+            if (
+                route is not None
+                and route.responding
+                and not self._bare
+                and not self._respond_through(route.responding, head)
+            ):
+                return False
+            self._write_head(head, more)
+        except Exception:
+            # Whose fault it may be: never the caller's, who may be anywhere in the stack of an upstream's connection.
+            self.processingFailed(Failure())
+            return False
+        return True
+
+    def _respond_through(self, policies: tuple[Any, ...], head: ResponseHead) -> bool:
+        """
+        Show the head to the policies.  False: one of them has ended the response, or answered with a Reply of its own.
+        """
+        for responding in policies:
+            outcome = responding(self, head)
+            if self.ended or self.started:
+                return False
+            if outcome is None:
+                continue
+            if isinstance(outcome, Reply):
+                self._replace(outcome, tuple(each for each in policies if each is not responding))
+                return False
+            self._filters = (*self._filters, outcome)
+            head.length = None
+            head.fields.drop(b"content-length")
+        return True
+
+    def _replace(self, reply: Reply, policies: tuple[Any, ...]) -> None:
+        """
+        Answer with ``reply`` instead of what a policy was shown.  All others see it as well: it is a response like any.
+        """
+        self._filters = _NOTHING
+        self._detach(ProxyError("proxy_internal_error", "a policy answered instead"))
+        head = ResponseHead(reply.status, Fields(reply.fields), length=reply.length)
+        if not self.ended and not self.started and self._respond_through(policies, head):
+            self._write_head(head, more=True)
+            self._send_whole(reply.body)
+        else:
+            release(reply.body)
+
+    def _write_head(self, head: ResponseHead, more: bool) -> None:
+        status = head.status
+        length = head.length
+        fields = head.fields
+        silent = self.method == b"HEAD" or status in BODYLESS
+        names = {field[0] for field in fields}
+        if not names.isdisjoint(FRAMING):
+            # To a HEAD, and in a 304, Content-Length says what a GET would have had.
+            keep = b"content-length" if silent and length is None else b""
+            fields = Fields([field for field in fields if field[0] == keep or field[0] not in FRAMING])
+        lines = head_block(status, head.phrase, fields)
+        if b"server" not in names:
+            lines += SERVER_LINE
+        if b"date" not in names:
+            lines += date_line()
+        if status == _SWITCHING:
+            if self.head.upgrade is None:
+                raise ProxyError("http_upgrade_failed", "the client did not ask for it")
+            self.status = status
+            self.started = True
+            self.channel.write(lines + UPGRADE_LINE + b"\r\n")
+            return
+        self.status = status
+        self.started = True
+        self._silent = silent
+        if length is not None:
+            if status not in BODYLESS:
+                lines += b"Content-Length: %d\r\n" % length
+            self._left = 0 if silent else length
+        elif not silent:
+            if self.head.version == b"HTTP/1.1":
+                self._chunked = True
+                lines += CHUNKED_LINE
+            else:
+                self.head.keep_alive = False  # the end of the connection is the end of the body
+        lines += self._connection_line() + b"\r\n"
+        if more:
+            self._pending = lines
+        else:
+            self.channel.write(lines)
+
+    def _connection_line(self) -> bytes:
+        """
+        The Connection field, decided when the head is written.
+        """
+        channel = self.channel
+        head = self.head
+        body = self.body
+        if channel.closing or not head.keep_alive or (body is not None and not body.complete):
+            head.keep_alive = False
+            return CLOSE_LINE
+        return b"" if head.version == b"HTTP/1.1" else KEEP_ALIVE_LINE
+
+    def send(self, data: bytes) -> None:
+        """
+        Bytes of the response's body.
+        """
+        if self.ended or self._silent:
+            return
+        if not self.started:
+            self.fail(ProxyError("proxy_internal_error", "a body was sent before its head"))
+            return
+        if self._filters:
+            try:
+                for each in self._filters:
+                    data = each.feed(data)
+                    if not data:
+                        return
+            except Exception:
+                self.processingFailed(Failure())
+                return
+        if data:
+            self._write_body(data)
+
+    def _write_body(self, data: bytes) -> None:
+        size = len(data)
+        channel = self.channel
+        left = self._left
+        if left is not None:
+            if size > left:
+                self._broken(ProxyError("proxy_internal_error", "more bytes of body than announced"))
+                return
+            self._left = left - size
+        self.sent_bytes += size
+        pending = self._pending
+        self._pending = b""
+        if self._chunked:
+            if size <= _JOIN:
+                channel.write(b"%b%x\r\n%b\r\n" % (pending, size, data))
+            else:
+                channel.writeSequence([pending + chunk_size(data), data, b"\r\n"])
+        elif not pending:
+            channel.write(data)
+        elif size <= _JOIN:
+            channel.write(pending + data)
+        else:
+            channel.writeSequence([pending, data])
+
+    def flush(self) -> None:
+        """
+        Write a head that ``start(head, more=True)`` has kept back.
+        """
+        pending = self._pending
+        if pending and not self.ended:
+            self._pending = b""
+            self.channel.write(pending)
+
+    def end(self, trailers: Fields | None = None) -> None:
+        """
+        The response is complete.
+        """
+        if self.ended:
+            return
+        if not self.started:
+            self.fail(ProxyError("proxy_internal_error", "a response was ended before its head"))
+            return
+        if self._filters and not self._silent:
+            try:
+                self._end_filters()
+            except Exception:
+                self.processingFailed(Failure())
+                return
+        if self.ended:  # a filter's last words have failed it
+            return  # type: ignore[unreachable]  # mypy does not see that
+        if self._left or self.status == _SWITCHING:
+            self._broken(ProxyError("proxy_internal_error", "fewer bytes of body than announced"))
+            return
+        if self._chunked:
+            try:
+                last = last_chunk(trailers)
+            except ValueError:
+                self.processingFailed(Failure())
+                return
+            self.channel.write(self._pending + last)
+            self._pending = b""
+        else:
+            self.flush()
+        self._finished()
+
+    def _end_filters(self) -> None:
+        """
+        Let each filter say its last words, through those behind it.
+        """
+        filters, self._filters = self._filters, _NOTHING
+        for index, each in enumerate(filters):
+            data = each.finish()
+            for later in filters[index + 1 :]:
+                if data:
+                    data = later.feed(data)
+            if data:
+                self._write_body(data)
+
+    def inform(self, status: int, fields: Fields) -> None:
+        """
+        Send an informational response (RFC 9110 section 15.2), unless the client speaks HTTP/1.0.
+        """
+        if self.started or self.ended or self.head.version != b"HTTP/1.1":
+            return
+        try:
+            block = head_block(status, PHRASES.get(status, b""), fields)
+        except ValueError:
+            return  # it is not worth the response that comes after it
+        self.channel.write(block + b"\r\n")
+
+    def take_over(self, protocol: IProtocol) -> None:
+        """
+        After a 101 was sent by ``start``: HTTP has ended, ``protocol`` has the connection, and all bytes that followed.
+        """
+        channel = self.channel
+        self.watcher = None
+        self._finished(done=False)
+        channel.take_over(protocol)
+
+    # Failure.
+
+    def fail(self, error: ProxyError) -> None:
+        """
+        Answer with the error page of ``error``; when a head has been written, break the connection visibly.
+        """
+        if self.ended:
+            return
+        if self.started:
+            self._broken(error)
+            return
+        if self._failing:  # a policy that sees the page of the first failure has failed in turn
+            return
+        self._failing = True
+        self._error = error
+        self._detach(error)
+        self._filters = _NOTHING
+        reply = errorpage.reply_for(error, self)
+        self.respond(reply)
+        if not self.started:
+            # A policy fails on error pages too: without any, then.
+            self._bare = True
+            self._filters = _NOTHING
+            self.respond(reply)
+
+    def give_up(self, error: ProxyError) -> None:
+        """
+        The client is as good as gone; nothing more is sent.
+        """
+        if self.ended:
+            return
+        self._error = error
+        self._disconnected = True
+        self._detach(error)
+        self._finished(done=False)
+
+    def _broken(self, error: ProxyError) -> None:
+        """
+        A response that cannot be completed must not look complete.
+        """
+        self._error = error
+        self._disconnected = True
+        self._detach(error)
+        self._finished(done=False)
+        self.channel.abort()
+
+    def _detach(self, error: ProxyError) -> None:
+        """
+        Whoever produces the response is not wanted any more, and is told so; nothing it does about it counts.
+        """
+        ended, self.ended = self.ended, True
+        watcher, self.watcher = self.watcher, None
+        producer, self.producer = self.producer, None
+        waiting, self._waiting = self._waiting, None
+        self.source = None
+        try:
+            if watcher is not None:
+                watcher.client_gone(error)
+            if producer is not None:
+                producer.stopProducing()
+            if waiting is not None:
+                waiting.cancel()
+        except Exception:
+            self._log.failure("{watcher} failed as it was told of {word}", watcher=watcher, word=error.reason.word)
+        self.ended = ended
+
+    def processingFailed(self, reason: Failure) -> Failure:
+        """
+        A resource or a policy raised: a ProxyError says what to answer, all else is a fault to be logged.
+        """
+        error = reason.value
+        if not isinstance(error, ProxyError):
+            self._log.failure("{method} {uri} failed", failure=reason, method=self.method, uri=self.uri)
+            error = ProxyError("proxy_internal_error", type(error).__name__)
+        self.fail(error.with_traceback(None))  # its frames lead back to us, and we are going to keep it
+        return reason
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        The client is gone.
+        """
+        if self.ended:
+            return
+        if self._error is None:
+            self._error = ProxyError("client_disconnected")
+        self._disconnected = True
+        self._detach(self._error)
+        self._finished(reason, done=False)
+
+    # The end.
+
+    def _finished(self, reason: Failure | None = None, done: bool = True) -> None:
+        """
+        The response is over, one way or another: tell everyone, once.
+        """
+        self.ended = True
+        self.finished = 1
+        channel = self.channel
+        route = self.route
+        log = channel.frontend.log
+        hooks = route.finished if route is not None else _NOTHING
+        if log is not None or hooks:
+            error = self._error
+            record = Record(
+                self.status or (error.reason.status if error is not None else 499),
+                self.sent_bytes,
+                monotonic() - self._began,
+                error.reason.word if error is not None else "",
+                str(error) if error is not None else "",
+                self.upstream_name.decode("latin-1"),
+            )
+            for hook in hooks:
+                try:
+                    hook(self, record)
+                except Exception:
+                    self._log.failure("a policy failed in finished")
+            if log is not None:
+                try:
+                    log(self, record)
+                except Exception:
+                    self._log.failure("the access log failed")
+        self.source = None
+        self.watcher = None
+        self._filters = _NOTHING
+        if self.body is not None:
+            self.body.discard()
+        # Only what somebody made has to be cleaned up.
+        made = self.__dict__
+        if "content" in made:
+            self.content.close()
+        notifications = made.get("notifications")
+        if notifications:
+            self.notifications = []
+            if reason is None and self._disconnected:
+                reason = Failure(self._error or ProxyError("client_disconnected"))
+            for deferred in notifications:
+                if reason is None:
+                    deferred.callback(None)
+                else:
+                    deferred.errback(reason)
+        if done:
+            channel.request_done(self)
+
+    # Flow control, from the channel.
+
+    def pause_source(self) -> None:
+        """
+        The client does not read.
+        """
+        if self.source is not None:
+            self.source.pauseProducing()
+
+    def resume_source(self) -> None:
+        """
+        The client reads again.
+        """
+        if self.source is not None:
+            self.source.resumeProducing()
+
+
+def release(body: Any) -> None:
+    """
+    The body of a Reply that is not sent: what it holds open is closed.
+    """
+    if isinstance(body, FileRange):
+        body.close()
+
+
+def _reply_block(reply: Reply) -> bytes:
+    """
+    The head of a Reply, as far as it is the same for all requests.
+
+    :raise ValueError: when it would split the response.
+    """
+    fields = reply.fields
+    names = {field[0] for field in fields}
+    if not names.isdisjoint(_OURS):
+        fields = Fields([field for field in fields if field[0] not in _OURS])
+    block = head_block(reply.status, PHRASES.get(reply.status, b""), fields) + SERVER_LINE
+    if reply.length is not None and reply.status not in BODYLESS:
+        block += b"Content-Length: %d\r\n" % reply.length
+    return block
