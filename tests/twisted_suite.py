@@ -59,8 +59,8 @@ KNOWN: dict[str, str] = {
             "test_tcp.AdoptStreamConnectionTestsBuilder.test_streamingProducer",
             "test_unix.UNIXAdoptStreamConnectionTestsBuilder.test_streamingProducer",
         ),
-        "sets bufferSize to 500 and expects the 1,000 bytes that it then writes to wait in the process; here the kernel "
-        "has them when write returns",
+        "sets bufferSize to 500 and expects the 1,000 bytes that it then writes to wait in the process; here the "
+        "kernel has them when write returns",
     ),
     "test_unix.UNIXTestsBuilder.test_avoidLeakingFileDescriptors": (
         "expects a line in the log for a descriptor that nobody wanted; here the kernel has closed it, unseen"

@@ -141,18 +141,20 @@ REASONS: Final = _table(
     ("connection_timeout", _U, 504, _UNSENT, "The upstream server did not accept the connection in time."),
     ("tls_protocol_error", _U, 502, _UNSENT, "The TLS handshake with the upstream server failed."),
     ("tls_certificate_error", _U, 502, _UNSENT, "The certificate of the upstream server is not valid."),
+    ("tls_alert_received", _U, 502, _UNSENT, "The upstream server refused the TLS handshake."),
     ("connection_terminated", _U, 502, _REUSED, "The upstream server closed the connection without an answer."),
     ("connection_write_timeout", _U, 504, _NO, "The upstream server did not take the request in time."),
     ("http_response_timeout", _U, 504, _NO, "The upstream server did not answer in time."),
     ("connection_read_timeout", _U, 504, _NO, "The upstream server stopped in the middle of its answer."),
     ("http_response_incomplete", _U, 502, _NO, "The upstream server broke off its answer."),
     ("http_response_header_section_size", _U, 502, _NO, "The head of the upstream server's answer is too large."),
+    ("http_response_trailer_section_size", _U, 502, _NO, "The trailers of the upstream server's answer are too large."),
+    ("http_response_transfer_coding", _U, 502, _NO, "The upstream server's answer is in an unknown transfer coding."),
     ("http_protocol_error", _U, 502, _NO, "The answer of the upstream server could not be understood."),
     ("http_upgrade_failed", _U, 502, _NO, "The upstream server changed the protocol without being asked."),
     # What we did, or are told to do.
     ("destination_unavailable", _S, 503, _UNSENT, "No upstream server is available."),
     ("proxy_internal_error", _S, 500, _NO, "Something went wrong in this server."),
-    ("proxy_configuration_error", _S, 500, _NO, "This server is not configured for that."),
 )
 
 
@@ -164,13 +166,20 @@ class ProxyError(TwistginxError):
     :ivar detail: words for the log, and for trusted readers only; never bytes of the client's.
     :ivar setting: for a timeout or a limit, the key that sets it, such as ``upstream.app.timeouts.connect = 3s``.
     :ivar fields: that the answer is to carry, as ``(name, value)``: Allow, Retry-After.
+    :ivar received: the status that the upstream server had sent when it failed; 0 when it had sent none.
     """
 
     def __init__(
-        self, word: str, detail: str = "", setting: str = "", fields: tuple[tuple[bytes, bytes], ...] = ()
+        self,
+        word: str,
+        detail: str = "",
+        setting: str = "",
+        fields: tuple[tuple[bytes, bytes], ...] = (),
+        received: int = 0,
     ) -> None:
         self.reason = REASONS[word]
         self.detail = detail
         self.setting = setting
         self.fields = fields
+        self.received = received
         super().__init__(": ".join(part for part in (word, detail, setting) if part))

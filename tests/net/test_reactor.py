@@ -86,8 +86,7 @@ class Conversations(ReactorCase):
 
         def received(protocol: Any, data: bytes) -> None:
             if len(protocol.data) == 5:
-                for side in (server, client):
-                    addresses.append((side.transport.getHost(), side.transport.getPeer()))
+                addresses.extend((side.transport.getHost(), side.transport.getPeer()) for side in (server, client))
                 protocol.transport.loseConnection()
 
         client.on_data = received

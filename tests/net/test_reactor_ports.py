@@ -149,13 +149,20 @@ class Ports(ReactorCase):
         """
         When the process may open no more descriptors, a connection that waits does not make the loop spin.
         """
-        port = self.listen(Recorder)
-        self.raw(port)
+        address = ("127.0.0.1", self.listen(Recorder).getHost().port)
         before = resource.getrlimit(resource.RLIMIT_NOFILE)
-        spare = os.dup(0)
-        os.close(spare)
+        waiting = socket.socket()
+        self.addCleanup(waiting.close)
+
+        def exhaust() -> None:
+            spare = os.dup(0)
+            os.close(spare)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (spare, before[1]))
+            waiting.connect(address)
+
         times: list[float] = []
-        self.reactor.callWhenRunning(resource.setrlimit, resource.RLIMIT_NOFILE, (spare, before[1]))
+        self.reactor.loop.set_exception_handler(lambda loop, context: None)  # asyncio's own complains, once
+        self.reactor.callLater(0, exhaust)
         self.reactor.callLater(0.02, lambda: times.append(time.process_time()))
         self.reactor.callLater(0.22, lambda: (times.append(time.process_time()), self.stop()))
         try:
@@ -356,7 +363,7 @@ class UnixSockets(ReactorCase):
         self.addCleanup(directory.cleanup)
         self.path = os.path.join(directory.name, "socket")
 
-    def talk(self, server: Any, client: Any, address: str, **options: Any) -> Any:
+    def talk(self, server: Any, client: Any, address: str, check: bool = False, **options: Any) -> Any:
         """
         Connect the two, and run until somebody stops it.
         """
@@ -364,7 +371,7 @@ class UnixSockets(ReactorCase):
         listening.buildProtocol = lambda address: server
         connecting.buildProtocol = lambda address: client
         port = self.reactor.listenUNIX(address, listening, **options)
-        self.reactor.connectUNIX(address, connecting, checkPID=bool(options.get("wantPID")))
+        self.reactor.connectUNIX(address, connecting, checkPID=check)
         self.go()
         return port
 
@@ -386,7 +393,7 @@ class UnixSockets(ReactorCase):
         client.on_made = lambda protocol: protocol.transport.write(b"hello")
         client.on_data = lambda protocol, data: protocol.transport.loseConnection()
         server.on_lost = self.stop
-        port = self.talk(server, client, self.path, mode=0o600, wantPID=True)
+        port = self.talk(server, client, self.path, check=True, mode=0o600, wantPID=True)
         self.assertEqual(client.data, b"HELLO")
         here = UNIXAddress(self.path)
         self.assertEqual(seen, [0o600, True, here, here, UNIXAddress(None)])

@@ -24,6 +24,27 @@ REQUEST_VARIABLES: Final = {
     "header.": "a field of the request",
     "cookie.": "a cookie of the request",
     "arg.": "an argument of the query",
+    "proxy_protocol.": "what the PROXY header of the connection says; empty when there is none, or it does not say it",
+}
+
+#: What may stand behind ``proxy_protocol.``; beside these, ``tlv_0xE0`` is a TLV by its number.
+PROXY_PROTOCOL: Final = {
+    "address": "the client's address",
+    "port": "the client's port",
+    "server_address": "the address that the client has connected to",
+    "server_port": "its port",
+    "alpn": "the application protocol that the client and the proxy have agreed on",
+    "authority": "the host that the client has asked for (SNI, say)",
+    "unique_id": "the proxy's name for the connection",
+    "netns": "the network namespace that the connection came in by",
+    "ssl_version": "the client's version of TLS",
+    "ssl_cipher": "its cipher",
+    "ssl_group": "its key exchange",
+    "ssl_cn": "the common name of its certificate",
+    "ssl_key_alg": "the algorithm of the key of the certificate that the proxy has shown it",
+    "ssl_sig_alg": "the algorithm that this certificate is signed with",
+    "ssl_sig_scheme": "the scheme that the handshake was signed with",
+    "ssl_verify": "0 when the client has shown a certificate that is good",
 }
 
 #: What is known when there is a response.
@@ -47,6 +68,10 @@ LOG_VARIABLES: Final = {
 #: Every variable that there is.
 VARIABLES: Final = LOG_VARIABLES
 
+_IN_LOWER_CASE: Final = frozenset(("header", "proxy_protocol"))
+
+_TLV: Final = re.compile("tlv_0x[0-9a-f]{1,2}")
+
 _TOKEN: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 
 
@@ -56,7 +81,8 @@ class Variable:
     A place in a template that is filled for each request.
 
     :ivar name: without its argument: ``client``, ``header``.
-    :ivar argument: what is looked up, for ``header`` in lower case; empty for a variable that takes none.
+    :ivar argument: what is looked up, for ``header`` and ``proxy_protocol`` in lower case; empty for a variable that
+        takes none.
     """
 
     name: str
@@ -160,7 +186,11 @@ def _parse(text: str, allowed: dict[str, str]) -> list[str | Variable]:
 def _variable(text: str, allowed: dict[str, str]) -> Variable:
     name, dot, argument = text.partition(".")
     if name + dot in allowed and bool(argument) is bool(dot):
-        return Variable(name, argument.lower() if name == "header" else argument)
+        if name in _IN_LOWER_CASE:
+            argument = argument.lower()
+        if name == "proxy_protocol" and argument not in PROXY_PROTOCOL and not _TLV.fullmatch(argument):
+            raise ValueError(f"unknown variable {{{text}}}; {_proxy_protocol_hint(argument)}")
+        return Variable(name, argument)
     if f"{name}." in VARIABLES:
         raise ValueError(f'{{{text}}} needs a name, as in "{{{name}.x}}"')
     if name in VARIABLES and dot:
@@ -170,3 +200,10 @@ def _variable(text: str, allowed: dict[str, str]) -> Variable:
     close = get_close_matches(name, [known.rstrip(".") for known in allowed], 1)
     hint = f'did you mean "{{{close[0]}{dot}{argument}}}"?' if close else f"there are {', '.join(sorted(allowed))}"
     raise ValueError(f"unknown variable {{{text}}}; {hint}")
+
+
+def _proxy_protocol_hint(argument: str) -> str:
+    close = get_close_matches(argument, PROXY_PROTOCOL, 1)
+    if close:
+        return f'did you mean "{{proxy_protocol.{close[0]}}}"?'
+    return f"there are {', '.join(PROXY_PROTOCOL)}, and TLVs by number, tlv_0xE0"

@@ -329,7 +329,11 @@ class Channel(Protocol):
                 if self._limit == "idle":
                     self._await_body()
         body.deliver()
-        if self.request is not None:
+        request = self.request
+        if request is not None:
+            if body is self._body and not body.complete and self._parser.refusal is not None:
+                request.fail(self._parser.refusal)  # it came in the same read as the head
+                return
             self._throttle()
 
     def _await_body(self) -> None:

@@ -318,7 +318,7 @@ class ClientConnection(Protocol):
         assert head is not None and parser.upgrade is not None
         asked = _protocols(self._upgrade or b"")
         if not asked.issuperset(_protocols(parser.upgrade)):
-            self._fail(ProxyError("http_upgrade_failed", "101 to a protocol that was not asked for"))
+            self._fail(ProxyError("http_upgrade_failed", "101 to a protocol that was not asked for", received=101))
             return
         self._receiver = None
         self.owner = None

@@ -12,6 +12,7 @@ from twistginx.http.message import FileRange
 
 if TYPE_CHECKING:
     from twistginx.http.response import Response
+    from twistginx.net.sendfile import FileSending
 
 #: Bytes read at once: large enough that the system calls do not count, small enough that a thousand slow downloads
 #: hold no more than they must.
@@ -23,20 +24,30 @@ TURN = 8
 
 class FileBody:
     """
-    Sends a FileRange as fast as the client reads: a read's worth is in memory at any time.
+    Sends a FileRange as fast as the client reads: past this process where that is possible, else by reads, of which one
+    is in memory at any time.
 
     The request's source and watcher.  It owns the file, and closes it.
     """
 
-    __slots__ = ("_left", "_offset", "_part", "_request", "_sending", "_waiting")
+    __slots__ = ("_direct", "_left", "_offset", "_part", "_request", "_sending", "_waiting")
 
     def __init__(self, part: FileRange, request: Response) -> None:
         self._part = part
         self._offset = part.start
         self._left = part.length
         self._request: Response | None = request
+        self._direct: FileSending | None = None
         self._sending = False
         self._waiting = False
+
+    def begin(self) -> None:
+        """
+        The head has been started: send.
+        """
+        if self._left:
+            self._direct = self._request.send_file(self._part)  # type: ignore[union-attr]  # it has just asked for this
+        self.resumeProducing()
 
     def resumeProducing(self) -> None:
         """
@@ -44,6 +55,15 @@ class FileBody:
         """
         if self._sending:  # a transport that drains at once calls back before ``send`` returns
             return
+        if self._direct is not None:
+            if not self._direct.ended:
+                return
+            self._count_direct()
+            if not self._left:
+                request = self._request
+                self.close()
+                request.end()  # type: ignore[union-attr]  # it is there until we are closed
+                return
         self._sending = True
         turns = TURN
         while turns and self._sendable:
@@ -75,8 +95,21 @@ class FileBody:
         """
         Release the file; again does nothing.
         """
+        if self._direct is not None:
+            self._direct.stop()
+            self._count_direct()
         self._request = None
         self._part.close()
+
+    def _count_direct(self) -> None:
+        """
+        What was sent past this process has been sent; reads go on behind it.
+        """
+        left = self._direct.left  # type: ignore[union-attr]  # both callers have looked
+        self._direct = None
+        self._request.passed(self._left - left)  # type: ignore[union-attr]
+        self._offset += self._left - left
+        self._left = left
 
     @property
     def _sendable(self) -> bool:

@@ -79,7 +79,64 @@ class Fields(list[tuple[bytes, bytes, bytes]]):
         return any(field[0] == lower for field in self)
 
 
-class RequestHead:
+class _Head:
+    """
+    A field section that is parsed when somebody looks at it.
+
+    Most heads are looked at for two or three names, and passed on; those are found in the section as it was received.
+    Whoever wants ``fields`` gets a list that may be changed, and from then on the list is the truth.
+
+    :ivar block: the section as it was received, from the line end of the first line to that of the last field, or None
+        when it is not known or the list has been made.  llhttp has accepted it: there is no line end in it but between
+        fields, and no space before a colon.
+    :ivar lowered: ``block`` in lower case.
+    """
+
+    __slots__ = ("_fields", "block", "lowered")
+
+    block: bytes | None
+    lowered: bytes
+    _fields: Fields | None
+
+    @property
+    def fields(self) -> Fields:
+        """
+        The fields, in wire order.
+        """
+        fields = self._fields
+        if fields is None:
+            block = self.block
+            assert block is not None
+            fields = self._fields = Fields()
+            for line in block[2:-2].split(b"\r\n"):
+                name, _, value = line.partition(b":")
+                fields.append((name.lower(), name, value.strip(b" \t")))
+            self.block = None
+        return fields
+
+    @fields.setter
+    def fields(self, fields: Fields) -> None:
+        self._fields = fields
+        self.block = None
+
+    def first(self, lower: bytes) -> bytes | None:
+        """
+        The value of the first field of that name, or None; the list is not made for it.
+        """
+        if self.block is None:
+            return self.fields.first(lower)
+        start = self.lowered.find(b"\r\n%b:" % lower)
+        if start < 0:
+            return None
+        start += len(lower) + 3
+        return self.block[start : self.block.find(b"\r\n", start)].strip(b" \t")
+
+
+#: Names, or beginnings of names, that ``RequestHead.marks`` says the presence of.
+MARKS = (b"if-", b"range:", b"authorization:")
+
+
+class RequestHead(_Head):
     """
     A request's line and fields, and what the framing rules (RFC 9112 section 6) made of them.
 
@@ -94,14 +151,15 @@ class RequestHead:
     :ivar keep_alive: may the connection be used again after this message?
     :ivar upgrade: the value of the Upgrade field when the client asks to change the protocol; None otherwise.
     :ivar expects_continue: the client waits for ``100 (Continue)`` before it sends the body.
+    :ivar marks: which of the names that many ask for it has, as in :data:`MARKS`; None when nobody has looked.
     """
 
     __slots__ = (
         "expects_continue",
-        "fields",
         "host",
         "keep_alive",
         "length",
+        "marks",
         "method",
         "path",
         "query",
@@ -110,11 +168,15 @@ class RequestHead:
         "version",
     )
 
-    def __init__(self, method: bytes, target: bytes, version: bytes, fields: Fields) -> None:
+    def __init__(self, method: bytes, target: bytes, version: bytes, fields: Fields | None) -> None:
+        """
+        :param fields: None: ``block`` and ``lowered`` are set by the caller.
+        """
         self.method = method
         self.target = target
         self.version = version
-        self.fields = fields
+        self._fields = fields
+        self.block = None
         self.host = b""
         self.path = target
         self.query: bytes | None = None
@@ -122,12 +184,13 @@ class RequestHead:
         self.keep_alive = True
         self.upgrade: bytes | None = None
         self.expects_continue = False
+        self.marks: list[bytes] | None = None
 
     def __repr__(self) -> str:
-        return f"<RequestHead {self.method!r} {self.target!r} {len(self.fields)} fields>"
+        return f"<RequestHead {self.method!r} {self.target!r}>"
 
 
-class ResponseHead:
+class ResponseHead(_Head):
     """
     A response's status and fields, and its framing.
 
@@ -135,22 +198,32 @@ class ResponseHead:
 
     :ivar phrase: the reason phrase, without meaning; empty is allowed.
     :ivar length: of the body in bytes, when it is known; None: chunked, or until the connection closes.
-    :ivar close: of one that was read: its connection ends after it.  It decides nothing where it is written.
+    :ivar close: of a head that was read: the message says that the connection ends after it.  Where it is written, it
+        decides nothing.
     """
 
-    __slots__ = ("close", "fields", "length", "phrase", "status")
+    __slots__ = ("close", "length", "phrase", "status")
 
     def __init__(
-        self, status: int, fields: Fields, phrase: bytes | None = None, length: int | None = None, close: bool = False
+        self,
+        status: int,
+        fields: Fields | None,
+        phrase: bytes | None = None,
+        length: int | None = None,
+        close: bool = False,
     ) -> None:
+        """
+        :param fields: None: ``block`` and ``lowered`` are set by the caller.
+        """
         self.status = status
-        self.fields = fields
+        self._fields = fields
+        self.block = None
         self.phrase = PHRASES.get(status, b"") if phrase is None else phrase
         self.length = length
         self.close = close
 
     def __repr__(self) -> str:
-        return f"<ResponseHead {self.status} {len(self.fields)} fields length={self.length}>"
+        return f"<ResponseHead {self.status} length={self.length}>"
 
 
 class FileRange:

@@ -31,7 +31,7 @@ from httptools import (
 
 from twistginx.errors import ProxyError
 from twistginx.http.body import RequestBody
-from twistginx.http.message import Fields, RequestHead
+from twistginx.http.message import MARKS, Fields, RequestHead
 from twistginx.http.wire import is_token
 
 #: Fields that decide framing, routing or the connection; all others pass through unread.
@@ -67,6 +67,53 @@ _OTHER_VERSIONS = frozenset(("Invalid HTTP version", "Pause on PRI/Upgrade"))
 _SLICE = 16384
 
 
+#: The end of a head.
+_END = b"\r\n\r\n"
+
+#: In a field section in lower case: the lines that decide what a request is, those that RequestHead.marks tells of, and
+#: an end of a head before the end.
+_MARKED_LINES = re.compile(
+    rb"\n(\r\n|[hctuera](?:ost|onnection|ontent-length|ransfer-encoding|pgrade|xpect|ange|uthorization):|if-)"
+)
+_HOST_ONLY = [b"host:"]
+_PLAIN_MARKS = frozenset((b"host:", b"connection:", *MARKS))
+
+#: Methods of requests that may be plain; see ``RequestParser._take``.
+_PLAIN_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
+
+
+class _Judge:
+    """
+    llhttp, without a word about what it finds: is this one whole request, of head alone?
+
+    One is enough for the process, because it is between messages whenever it has accepted one.
+    """
+
+    def __init__(self) -> None:
+        # The one callback is a method in C; it empties the set when a message is complete.
+        self._pending: set[int] = set()
+        self.on_message_complete = self._pending.clear
+        self._parser = HttpRequestParser(self)
+
+    def accepts(self, data: bytes) -> bool:
+        """
+        Does llhttp take ``data`` for one whole request?
+        """
+        self._pending.add(1)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError:
+            pass
+        else:
+            if not self._pending:
+                return True
+        self._parser = HttpRequestParser(self)
+        return False
+
+
+_judge = _Judge()
+
+
 def _checked_host(value: bytes) -> bytes:
     """
     The authority in lower case.
@@ -78,7 +125,7 @@ def _checked_host(value: bytes) -> bytes:
         raise ProxyError("http_request_error", "the Host is not valid")
     if len(_HOSTS) >= _HOSTS_BOUND:
         _HOSTS.clear()
-    _HOSTS[value] = host
+    _HOSTS[value] = _HOSTS[host] = host
     return host
 
 
@@ -99,6 +146,7 @@ class RequestParser:
     """
 
     __slots__ = (
+        "_closed",
         "_fields",
         "_fields_bound",
         "_head_bound",
@@ -125,7 +173,8 @@ class RequestParser:
         """
         self._head_bound = head_bound
         self._fields_bound = fields_bound
-        self._parser: HttpRequestParser | None = HttpRequestParser(self)
+        self._closed = False  # or refused: nothing is parsed any more
+        self._parser: HttpRequestParser | None = None  # made for the first message that is not plain
         self._target = b""
         self._fields = Fields()
         self._head_size = 0
@@ -148,14 +197,18 @@ class RequestParser:
         if self.suspended or self.leftover:
             self.leftover += data
             return
+        if data[-4:] == _END and not (self.in_head or self._closed or self._last) and self.arriving is None and self._take(data):
+            return
         if b"\t" in data:
             self._tabs = True
         position = 0
         size = len(data)
         while position < size:
             parser = self._parser
-            if parser is None:  # closed, or refused
-                return
+            if parser is None:
+                if self._closed:
+                    return
+                parser = self._parser = HttpRequestParser(self)
             piece = data if size <= _SLICE and not position else data[position : position + self._appetite()]
             position += len(piece)
             arriving = self.arriving
@@ -178,7 +231,7 @@ class RequestParser:
                 return
             except HttpParserError as error:
                 if self._last and self.arriving is None:
-                    self._parser = None  # bytes after a request that said it was the last
+                    self._drop()  # bytes after a request that said it was the last
                 else:
                     self._refuse(self._meaning(error, piece if taken == len(self.messages) else b""))
                 return
@@ -218,11 +271,65 @@ class RequestParser:
         """
         Parse nothing any more.  The parser and this object hold each other: this lets both go without a collection.
         """
-        self._parser = None
+        self._drop()
         self.arriving = None
         self.suspended = False
         self.leftover = b""
         self.messages.clear()
+
+    def _drop(self) -> None:
+        self._closed = True
+        self._parser = None
+
+    def _take(self, data: bytes) -> bool:
+        """
+        Take ``data`` if it is one plain request, whole: HTTP/1.1, no body, nothing said about the connection.
+
+        Nearly all requests are.  llhttp judges them like all others, but calls nothing back: that takes a sixth of the
+        time of taking a head of twelve fields apart.  What is looked for here is what decides; the rest is left as it
+        is, for whoever wants it (``RequestHead.block``).  Whatever is not plain, and whatever is wrong, is left to the
+        long way, which gives the same result for a plain request.
+        """
+        line = data.find(b"\r\n")
+        words = data[:line].split(b" ")
+        if len(words) != 3 or words[2] != b"HTTP/1.1":  # noqa: PLR2004  # method, target, version
+            return False
+        method, target, version = words
+        if method not in _PLAIN_METHODS or target[:1] != b"/" or b"#" in target:
+            return False
+        if len(data) > self._head_bound:
+            return False
+        lowered = data[line:-2].lower()
+        # One scan for all that decides costs as much as two searches for one name each.
+        marks = _MARKED_LINES.findall(lowered)
+        if marks != _HOST_ONLY:
+            if marks.count(b"host:") != 1 or not _PLAIN_MARKS.issuperset(marks):
+                return False
+            if b"connection:" in marks:
+                start = lowered.find(b"\r\nconnection:") + 13
+                if (
+                    lowered[start : lowered.find(b"\r", start)].strip(b" \t") != b"keep-alive"
+                    or marks.count(b"connection:") != 1
+                ):
+                    return False
+        start = lowered.find(b"\r\nhost:") + 7
+        host = _HOSTS.get(lowered[start : lowered.find(b"\r", start)].strip(b" \t"))
+        if host is None or lowered.count(b"\n") > self._fields_bound + 1:
+            return False
+        if not _judge.accepts(data):
+            return False
+        head = RequestHead(method, target, version, None)
+        head.block = data[line:-2]
+        head.lowered = lowered
+        head.marks = marks
+        head.host = host
+        path, mark, query = target.partition(b"?")
+        head.path = path
+        if mark:
+            head.query = query
+        self._last = False
+        self.messages.append((head, None))
+        return True
 
     # Callbacks of llhttp.
 
@@ -397,7 +504,7 @@ class RequestParser:
         return False
 
     def _refuse(self, error: ProxyError) -> None:
-        self._parser = None
+        self._drop()
         self.arriving = None
         self.in_head = False
         self.refusal = error.with_traceback(None)  # whose frames lead back to us

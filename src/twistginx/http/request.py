@@ -52,7 +52,6 @@ class Request(Response):
         # Not Twisted's: what that makes is made below, when somebody asks.
         self.channel = channel
         self.head = head
-        self.fields = head.fields
         self.body = body
         self.method = head.method
         self.uri = head.target
@@ -61,6 +60,10 @@ class Request(Response):
         self._began = monotonic()
 
     # Who asks, and for what.
+
+    @lazy
+    def fields(self) -> Fields:
+        return self.head.fields
 
     @lazy
     def target_path(self) -> bytes:

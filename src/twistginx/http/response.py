@@ -35,6 +35,7 @@ from twistginx.http.wire import (
     head_block,
     last_chunk,
 )
+from twistginx.net.sendfile import FileSending
 
 #: Up to this size, in bytes, two pieces are joined: one copy is cheaper than one more piece to write.
 _JOIN = 16384
@@ -128,7 +129,7 @@ class Response(TwistedRequest):
             self.end()
         elif isinstance(body, FileRange):
             self.watcher = self.source = file_body = FileBody(body, self)
-            file_body.resumeProducing()
+            file_body.begin()
         else:
             self.flush()
             body(self)
@@ -296,6 +297,29 @@ class Response(TwistedRequest):
             channel.write(pending + data)
         else:
             channel.writeSequence([pending, data])
+
+    def send_file(self, part: FileRange) -> FileSending | None:
+        """
+        Send the whole body past this process, if this is a connection that can do that, and a body that needs nothing
+        done to it.  The caller says by ``passed`` how much of it was sent.
+
+        :return: None where the bytes are to be sent by ``send``.
+        """
+        if self._left != part.length or self._filters:
+            return None
+        send_file = getattr(self.channel.transport, "send_file", None)
+        if send_file is None:
+            return None
+        self.flush()
+        sending: FileSending | None = send_file(part.descriptor, part.start, part.length)
+        return sending
+
+    def passed(self, size: int) -> None:
+        """
+        So many bytes of the body have been sent past this process.
+        """
+        self.sent_bytes += size
+        self._left -= size  # type: ignore[operator]  # ``send_file`` has seen that it is a number
 
     def flush(self) -> None:
         """

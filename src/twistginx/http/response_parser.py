@@ -289,7 +289,11 @@ class ResponseParser:
             return
         if coding is not None and not (modern and coding.strip().lower() == b"chunked"):
             # Neither undone here nor described to the client, who would take it for plain (RFC 9112 section 6.1).
-            self._failure = ProxyError("http_protocol_error", "a Transfer-Encoding that is not chunked, or in HTTP/1.0")
+            self._failure = ProxyError(
+                "http_response_transfer_coding",
+                "a Transfer-Encoding that is not chunked, or in HTTP/1.0",
+                received=status,
+            )
             return
         framed = True
         head.length = length
@@ -329,14 +333,15 @@ class ResponseParser:
         self._modern = False
         head.length = 0
         if head.status < 100 or length or coding is not None:
-            self._failure = ProxyError("http_protocol_error", f"a {head.status:03d} with a body, or no such status")
+            detail = f"a {head.status:03d} with a body, or no such status"
+            self._failure = ProxyError("http_protocol_error", detail, received=head.status)
         elif head.status != 101:
             head.fields.drop(b"content-length")
             if self._informational is None:
                 self._informational = []
             self._informational.append(head)
         elif upgrade is None:
-            self._failure = ProxyError("http_upgrade_failed", "101 without Upgrade")
+            self._failure = ProxyError("http_upgrade_failed", "101 without Upgrade", received=101)
         else:
             head.fields.add(b"Upgrade", upgrade)
             self.upgrade = upgrade
@@ -354,7 +359,7 @@ class ResponseParser:
         except HttpParserError as error:
             self._stale = True
             if self.upgrade is not None:
-                self._failure = ProxyError("http_upgrade_failed", "101 without Connection: Upgrade")
+                self._failure = ProxyError("http_upgrade_failed", "101 without Connection: Upgrade", received=101)
             elif self.complete:
                 self.reusable = False  # the error is in what lies behind the answer
             elif self._failure is None:
@@ -393,12 +398,12 @@ class ResponseParser:
             # Chunk extensions, chunk sizes, trailers: whatever is no body is bounded like a head, with slack.
             self._quiet += size
             if self._quiet > 2 * HEAD_BOUND:
-                raise _too_large("trailer section, or what surrounds a chunk,")
+                raise _trailers_too_large("trailer section, or what surrounds a chunk,")
         return self.complete
 
     def _check_trailers(self, trailers: Fields) -> None:
         if sum([len(name) + len(value) + 4 for _, name, value in trailers]) > HEAD_BOUND:
-            raise _too_large("trailer section")
+            raise _trailers_too_large("trailer section")
         trailers[:] = safe_trailers(trailers)
 
 
@@ -415,3 +420,7 @@ def announced_linger(value: bytes) -> float | None:
 
 def _too_large(what: str) -> ProxyError:
     return ProxyError("http_response_header_section_size", f"the {what} has more than {HEAD_BOUND} bytes")
+
+
+def _trailers_too_large(what: str) -> ProxyError:
+    return ProxyError("http_response_trailer_section_size", f"the {what} has more than {HEAD_BOUND} bytes")

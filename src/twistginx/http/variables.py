@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from twistginx.config.template import Template, Variable
+from twistginx.net.proxyprotocol import reading_of
 
 #: ``(request, outcome)`` to bytes; all have this one signature.  The outcome is a Record, or the ResponseHead while
 #: there is no Record; None while there is no response.
@@ -158,6 +159,16 @@ def _argument(wanted: bytes) -> Getter:
     return get
 
 
+def _proxy_protocol(name: bytes) -> Getter:
+    read = reading_of(name.decode("ascii"))
+
+    def get(request: Any, outcome: Any = None) -> bytes:
+        header = request.channel.proxy_header
+        return b"" if header is None else read(header)
+
+    return get
+
+
 _VARIABLES: Final[dict[str, Getter]] = {
     "client": lambda request, outcome=None: request.client_ip,
     "host": _host,
@@ -177,4 +188,9 @@ _VARIABLES: Final[dict[str, Getter]] = {
 }
 
 #: Those that take an argument.
-_LOOKED_UP: Final[dict[str, Callable[[bytes], Getter]]] = {"header": _header, "cookie": _cookie, "arg": _argument}
+_LOOKED_UP: Final[dict[str, Callable[[bytes], Getter]]] = {
+    "header": _header,
+    "cookie": _cookie,
+    "arg": _argument,
+    "proxy_protocol": _proxy_protocol,
+}

@@ -233,14 +233,12 @@ class TwistginxReactor(AsyncioSelectorReactor):
         # Without PosixReactorBase's SIGCHLD.
         return _MultiSignalHandling((ReactorBase._signalsFactory(self), _Waking(self)))
 
-    def run(self, installSignalHandlers: bool = True) -> None:
+    def crash(self) -> None:
         """
-        See ``IReactorCore.run``.
+        See ``IReactorCore.crash``.  What is closed in this turn is closed before the loop stops.
         """
-        super().run(installSignalHandlers)
-        # What was closed on the way out is closed by the loop, in its next turn.
+        ReactorBase.crash(self)
         self.loop.call_soon(self.loop.stop)
-        self.loop.run_forever()
 
     # twistd forks after it has chosen the reactor, and a loop does not survive that in general.
 

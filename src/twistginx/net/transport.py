@@ -196,6 +196,8 @@ class Connection(OnSocket):
         protocol, self.protocol = self.protocol, None
         producer, self.producer = self.producer, None
         self._held = None
+        if self._file is not None:
+            self._file.stop()
         self._contexts.append(self._context)
         try:
             if producer is not None:

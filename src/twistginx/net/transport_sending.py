@@ -12,6 +12,8 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from twistginx.net.sendfile import FileSending
+
 if TYPE_CHECKING:
     from twistginx.net.reactor import TwistginxReactor
 
@@ -47,6 +49,7 @@ class Sending(asyncio.Protocol):
 
     __slots__ = (
         "TLS",
+        "_file",
         "_full",
         "_reason",
         "_watching",
@@ -78,6 +81,7 @@ class Sending(asyncio.Protocol):
         self.TLS = False
         self._reason: Failure | None = None
         self._full = self._watching = self._write_ending = False
+        self._file: FileSending | None = None  # a file that is being sent, behind which nothing is to be written
 
     def _fail(self) -> None:
         """
@@ -112,7 +116,10 @@ class Sending(asyncio.Protocol):
         """
         The number of bytes that the kernel has not taken yet.
         """
-        return self.io.get_write_buffer_size() if self.io is not None and self.connected else 0
+        if self.io is None or not self.connected:
+            return 0
+        waiting: int = self.io.get_write_buffer_size()
+        return waiting if self._file is None else waiting + self._file.left
 
     def _watch(self) -> None:
         """
@@ -128,7 +135,7 @@ class Sending(asyncio.Protocol):
 
     def _drained(self) -> None:
         self._watching = False
-        if not self.connected or self._reason is not None:
+        if not self.connected or self._reason is not None or self._file is not None:
             return
         if self.producer is not None and (self.producerPaused or not self.streamingProducer):
             self._resume_producer()
@@ -155,13 +162,45 @@ class Sending(asyncio.Protocol):
         self.reactor.loop.call_soon(self._resumed)
 
     def _resumed(self) -> None:
-        if self._full or not self.connected:
+        if self._full or not self.connected or self._file is not None:
             return
         if self._watching:
             self.io.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
             self._drained()
         elif self.producerPaused:
             self._resume_producer()
+
+    # Files.
+
+    def send_file(self, descriptor: int, start: int, length: int) -> FileSending | None:
+        """
+        Send a part of a file behind what was written, past this process.  What does not leave at once is ``unsent``
+        like any other bytes: the producer is paused, and resumed at the end.  Nothing may be written until then.
+
+        :param descriptor: of the file.  It is the caller's, and is closed only when the sending has ended or was
+            stopped.
+        :return: what tells how far it has come; None when only bytes can be written here.
+        """
+        if self.io is None or self.write != self.io.write:  # something special is going on
+            return None
+        sending = FileSending(self, descriptor, start, length)
+        if not sending.begin():
+            self._file = sending
+            self.pause_writing()
+        return sending
+
+    def file_ended(self) -> None:
+        """
+        The file is not being sent any more: go on as when all that was written has left.
+        """
+        self._file = None
+        if not self.connected or self._reason is not None:
+            return
+        self.resume_writing()
+        if self.write is discard:  # it was to be closed behind the file
+            self.io.close()
+        elif self._write_ending:
+            self._watch()
 
     # Producers.
 
@@ -270,7 +309,8 @@ class Sending(asyncio.Protocol):
         Close when what was written has been sent.
         """
         self.write = self.writeSequence = discard
-        self.io.close()
+        if self._file is None:
+            self.io.close()
 
     def loseWriteConnection(self) -> None:
         """

@@ -78,18 +78,14 @@ def combined(wall: Callable[[], float] = time) -> Format:
         if now != second:
             second, stamp = now, _local_time(now)
         head = request.head
-        agent = referer = authorization = None
-        for lower, _, value in head.fields:
-            if lower == b"user-agent":
-                agent = agent or value
-            elif lower == b"referer":
-                referer = referer or value
-            elif lower == b"authorization":
-                authorization = value
-        user = b"-" if authorization is None else basic_user(authorization)
+        user = b"-"
+        if head.marks is None or b"authorization:" in head.marks:
+            authorization = head.first(b"authorization")
+            if authorization is not None:
+                user = basic_user(authorization)
         target = head.target
-        agent = b"-" if agent is None else agent
-        referer = b"-" if referer is None else referer
+        agent = head.first(b"user-agent") or b"-"
+        referer = head.first(b"referer") or b"-"
         if (target + agent + referer + user).translate(None, _SAFE):
             target, agent, referer, user = escape(target), escape(agent), escape(referer), escape(user)
         return b'%b - %b [%b] "%b %b %b" %d %d "%b" "%b"' % (
@@ -135,7 +131,7 @@ def json(wall: Callable[[], float] = time) -> Format:
         if head.query is not None:
             text += f',"url.query":{_quoted(head.query)}'
         for lower, name in _JSON_FIELDS:
-            value = head.fields.first(lower)
+            value = head.first(lower)
             if value is not None:
                 text += f',"{name}":{_quoted(value)}'
         if route is not None and route.name:

@@ -21,7 +21,7 @@ from twistginx.http.message import Fields, Reply, RequestHead
 from twistginx.http.variables import safe_location
 from twistginx.interfaces import IContext, IResourceModule, IStreaming
 from twistginx.net.timers import Ticker
-from twistginx.resources.conditions import CONDITIONAL, GO_ON, NOT_MODIFIED, conditions_in, evaluate, range_holds
+from twistginx.resources.conditions import GO_ON, NOT_MODIFIED, conditions_in, evaluate, range_holds
 from twistginx.resources.files import Root, Symlinks, names_in
 from twistginx.resources.multipart import content_range, multipart
 from twistginx.resources.ranges import parse_range
@@ -177,13 +177,10 @@ class StaticResource(static.File):
         kept = self._kept.get(request.matched_path)
         if kept is not None and self._ticker.now < kept.until:
             head = request.head
-            if head.method == b"GET":
-                for field in head.fields:
-                    if field[0] in CONDITIONAL:
-                        break
-                else:
-                    request.respond(kept.whole)
-                    return NOT_DONE_YET
+            marks = head.marks
+            if head.method == b"GET" and marks is not None and b"if-" not in marks and b"range:" not in marks:
+                request.respond(kept.whole)
+                return NOT_DONE_YET
         try:
             reply = self._answer(request)
         except ProxyError as error:
