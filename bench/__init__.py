@@ -3,7 +3,7 @@ How fast twistginx is, beside the servers that people would use instead.
 
 ::
 
-    make bench                                       # everything: about an hour
+    make bench                                       # everything: half an hour
     python bench/run.py --jobs static-1k,proxy-small --peers twistginx,haproxy
 
 Each server gets the same job, on loopback, on a core of its own; load and upstream have the other.  Its answers are

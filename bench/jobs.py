@@ -139,7 +139,7 @@ def large(material: Material) -> Question:
     """
     A file of 64 MiB.
     """
-    return _file(material, "large.bin", "application/octet-stream")
+    return _file(material, "large.pdf", "application/pdf")
 
 
 def _file(material: Material, name: str, kind: str, *, close: bool = False) -> Question:
@@ -366,11 +366,10 @@ JOBS: Final[tuple[Job, ...]] = (
         per_second="handshakes",
     ),
     Requests(name="stream-small", title="TCP stream, small", role="stream", ask=small, target=1.5),
-    Transfers(name="stream-bulk", title="TCP stream, bulk", role="stream", ask=download("large.bin"), target=1.0),
+    Transfers(name="stream-bulk", title="TCP stream, bulk", role="stream", ask=download("large.pdf"), target=1.0),
     HalfLoad(name="static-half", title="static 1 KiB at half of capacity", role="static", ask=page, target=2.0),
     HalfLoad(name="proxy-half", title="proxy, small, at half of capacity", role="proxy", ask=small, target=2.0),
     IdleConnections(name="idle", title=f"{IDLE} idle connections", role="static", ask=page, limit=4.5),
-    IdleConnections(name="proxy-idle", title=f"{IDLE} idle connections of a proxy", role="proxy", ask=small, limit=4.5),
     StartUp(name="start", title="start to first answer", role="static", ask=page),
     StartUp(name="proxy-start", title="start to first answer of a proxy", role="proxy", ask=small),
 )

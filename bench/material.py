@@ -19,7 +19,7 @@ MiB: Final = 1024 * KiB
 GiB: Final = 1024 * MiB
 
 #: The files, by name, and their sizes.
-FILES: Final = {"page.html": KiB, "body-100k.bin": 100 * KiB, "body-10m.bin": 10 * MiB, "large.bin": 64 * MiB}
+FILES: Final = {"page.html": KiB, "body-100k.bin": 100 * KiB, "body-10m.bin": 10 * MiB, "large.pdf": 64 * MiB}
 
 #: What the upstream answers below C{/api/}.
 SMALL_ANSWER: Final = json.dumps({"id": 4711, "name": "An answer from memory", "tags": ["a", "b"], "ok": True}).encode()

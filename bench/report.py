@@ -126,8 +126,17 @@ def table(lines: Sequence[Row]) -> str:
     """
     head = ["job", "server", "costs", "x nginx", "does", "p50", "p99", "errors", "target met"]
     text = [head, *(cells(line) for line in lines)]
-    widths = [max(len(line[column]) for line in text) for column in range(len(head))]
-    left = (0, 1, 8)  # the others are numbers
+    return aligned(text, left=(0, 1, 8))
+
+
+def aligned(text: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    """
+    A Markdown table.
+
+    :param text: its lines, the first of which is the head.
+    :param left: the columns that hold words; the others are numbers, and stand to the right.
+    """
+    widths = [max(len(line[column]) for line in text) for column in range(len(text[0]))]
 
     def line(each: Sequence[str]) -> str:
         parts = (
@@ -139,7 +148,21 @@ def table(lines: Sequence[Row]) -> str:
     rule = "|".join(
         "-" * (width + 2) if column in left else "-" * (width + 1) + ":" for column, width in enumerate(widths)
     )
-    return "\n".join([line(head), f"|{rule}|", *map(line, text[1:])]) + "\n"
+    return "\n".join([line(text[0]), f"|{rule}|", *map(line, text[1:])]) + "\n"
+
+
+def matrix(lines: Sequence[Row]) -> str:
+    """
+    The ratios alone, in Markdown: jobs down, servers across.  C{-}: it cannot do that, or was left out.
+    """
+    peers = list(dict.fromkeys(line.peer for line in lines))
+    ratios = {(line.job.title, line.peer): line.ratio for line in lines}
+    head = ["x nginx", *peers]
+    text = [head]
+    for title in dict.fromkeys(line.job.title for line in lines):
+        found = (ratios.get((title, peer)) for peer in peers)
+        text.append([title, *("-" if each is None else number(each) for each in found)])
+    return aligned(text, left=(0,))
 
 
 def markdown(lines: Sequence[Row], notes: Sequence[str], remarks: Sequence[str], about: Mapping[str, str]) -> str:
@@ -155,7 +178,7 @@ def markdown(lines: Sequence[Row], notes: Sequence[str], remarks: Sequence[str],
         "Medians of the rounds.  *costs* is CPU time of all processes of the server, unless the unit says otherwise; "
         "*x nginx* is the median of the ratios within each round.\n"
     )
-    parts.append(table(lines))
+    parts += [table(lines), matrix(lines)]
     for title, said in (("Left out", notes), ("To be noted", remarks)):
         if said:
             parts.append(f"{title}:\n\n" + "\n".join(f"- {each}" for each in said) + "\n")

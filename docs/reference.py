@@ -20,6 +20,7 @@ from attrs import NOTHING, Attribute, Factory, fields, has
 
 from twistginx.config import schema
 from twistginx.config.address import HostName, ServerAddress, parse_endpoint
+from twistginx.config.headernames import parse_header_pattern
 from twistginx.config.networks import NetworkSet
 from twistginx.config.template import Template
 from twistginx.config.units import Duration, Size
@@ -65,7 +66,7 @@ MORE = {
 }
 
 #: The same for texts that a function parses.
-PARSED = {parse_endpoint: "endpoint or name"}
+PARSED = {parse_endpoint: "endpoint or name", parse_header_pattern: "name or pattern"}
 
 #: A type, as a reader calls it; a subclass is called like its base.
 WORDS = {

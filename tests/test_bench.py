@@ -19,7 +19,7 @@ from bench.load.wire import Failed, content_length, percentile, receive
 from bench.material import NUMBER, SMALL_ANSWER, request_head
 from bench.peers import CONFIGS, PEERS, ROLES, filled
 from bench.processes import Stat, family, parse_rss, parse_stat, parse_stolen
-from bench.report import as_json, duration, markdown, number, ratio, rows, table
+from bench.report import as_json, duration, markdown, matrix, number, ratio, rows, table
 from bench.rounds import Outcome, brief
 
 
@@ -304,6 +304,16 @@ class ReportTests(SynchronousTestCase):
                 "yes: ≤ 1.5",
             ],
         )
+
+    def test_matrix(self):
+        """
+        The ratios are also shown by job and server.
+        """
+        lines = rows(self.outcome([14.0], [10.0]), "nginx", "twistginx")
+        lines += rows(Outcome(BY_NAME["idle"], {"nginx": [Sample(1.0)]}), "nginx", "twistginx")
+        cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in matrix(lines).splitlines()]
+        self.assertEqual(cells[0], ["x nginx", "nginx", "twistginx"])
+        self.assertEqual(cells[2:], [["static 1 KiB", "1.00", "1.40"], ["7000 idle connections", "1.00", "-"]])
 
     def test_page(self):
         """

@@ -24,7 +24,7 @@ class ReasonTests(SynchronousTestCase):
             *("connection_write_timeout", "tls_protocol_error", "tls_certificate_error", "http_request_error"),
             *("http_request_denied", "http_response_incomplete", "http_response_header_section_size"),
             *("http_response_timeout", "http_upgrade_failed", "http_protocol_error", "proxy_internal_error"),
-            "proxy_configuration_error",
+            *("http_response_trailer_section_size", "http_response_transfer_coding", "tls_alert_received"),
         )
     )
 

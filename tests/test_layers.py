@@ -60,6 +60,7 @@ PURE = (
     "twistginx.http.response_parser",
     "twistginx.http.wire",
     "twistginx.net.clienthello",
+    "twistginx.net.proxyprotocol",
     "twistginx.routing.match",
     "twistginx.upstream.balance",
 )

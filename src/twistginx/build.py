@@ -24,9 +24,13 @@ from twistginx.config.load import draft
 from twistginx.config.template import Template
 from twistginx.errors import ConfigError, Problem
 from twistginx.http.channel import Frontend, Timeouts
+from twistginx.http.fieldnames import DoubtfulNames
 from twistginx.http.variables import compile_template
 from twistginx.interfaces import IContext, IStreaming
 from twistginx.net import certificates, tlscontext
+from twistginx.net.capacity import Capacity, Limit
+from twistginx.net.listener import Listener
+from twistginx.net.proxied import ProxyProtocol
 from twistginx.net.timers import Ticker
 from twistginx.net.tls import TLSServer
 from twistginx.observe import accesslog
@@ -43,6 +47,8 @@ T = TypeVar("T")
 #: The protocols that a TLS listener offers (ALPN, RFC 7301).
 ALPN = ("http/1.1",)
 
+_log = Logger(namespace="twistginx.http")
+
 _PHASES = ("received", "admit", "prepare", "responding", "finished")
 
 
@@ -52,18 +58,21 @@ class Runtime:
     What outlives generations.
 
     :ivar kept: what modules keep over reloads, by their keys; of the live generation.
+    :ivar capacity: what all listeners together may hold; its limit is that of the live generation.
     """
 
     reactor: Any
     ticker: Ticker
     counters: Counters = field(factory=Counters)
     kept: dict[Hashable, Any] = field(factory=dict)
+    capacity: Capacity = field(factory=Capacity)
 
     def adopt(self, generation: Generation) -> None:
         """
         ``generation`` is the live one: what it keeps is kept, and nothing else.
         """
         self.kept = generation.kept
+        self.capacity.allow(generation.root.process.max_connections)
 
 
 @frozen(eq=False)
@@ -74,12 +83,25 @@ class ListenerPlan:
     :ivar endpoint: the server endpoint string.
     :ivar frontend: answers its connections.
     :ivar tls: what stands before it, or None.
+    :ivar proxy_protocol: what stands before that, or None.
+    :ivar limit: of connections, or None.
     """
 
     endpoint: str
     backlog: int
     frontend: Any
     tls: TLSServer | None
+    proxy_protocol: ProxyProtocol | None = None
+    limit: Limit | None = None
+
+    def give_to(self, listener: Listener) -> None:
+        """
+        From now on ``listener`` serves as this says.
+        """
+        listener.frontend = self.frontend
+        listener.tls = self.tls
+        listener.proxy_protocol = self.proxy_protocol
+        listener.limit = self.limit
 
 
 @define(eq=False)
@@ -206,9 +228,7 @@ class _Builder:
         if self.problems:
             raise ConfigError(problems=root.source.sorted(problem for _, problem in self.problems))
         for text, place in endpoints.places.items():
-            generation.listeners[text] = ListenerPlan(
-                text, place.options.backlog, place.frontend, place.server(self._runtime.ticker)
-            )
+            generation.listeners[text] = place.plan(text, self._runtime.ticker)
         return generation
 
     # Problems.
@@ -373,15 +393,41 @@ class _Builder:
         routes = [made for route in drafted if (made := self._route(route)) is not None]
         label = config.names[0] if config.names else ", ".join((*config.listen, *config.listen_tls))
         sessions: dict[bytes, Any] = self.keep(("sessions", label), dict)
-        site = Site(label, tuple(routes), self._runtime.reactor, config.trusted_proxies, sessions)
+        context, terms = None, None
+        if config.tls is not None:
+            context, terms = self._attempt((*where, "tls"), lambda: self._server_context(config, where)) or (None, None)
+        site = Site(
+            label,
+            tuple(routes),
+            self._runtime.reactor,
+            config.trusted_proxies,
+            sessions,
+            terms,
+            self._doubtful_names(label, config.allow_header_names),
+        )
         self._generation.sites.append(site)
-        context = self._attempt((*where, "tls"), lambda: self._server_context(config, where)) if config.tls else None
         for key, addresses in (("listen", config.listen), ("listen_tls", config.listen_tls)):
             for index, address in enumerate(addresses):
                 place = endpoints.place(address, (*where, key, index), tls=key == "listen_tls")
                 if place.frontend is None:
                     place.frontend = self._frontend(place.options)
                 place.add(site, config.names, context)
+
+    def _doubtful_names(self, label: str, allowed: tuple[str, ...]) -> DoubtfulNames:
+        """
+        It outlives reloads, so that a name is told of once.
+        """
+
+        def tell(name: str) -> None:
+            _log.warn(
+                "{site}: header {name!r} was dropped, because servers may take it for another one; "
+                "allow_header_names lets it in",
+                site=label,
+                name=name,
+            )
+
+        names: DoubtfulNames = self.keep(("header names", label, allowed), lambda: DoubtfulNames(allowed, tell))
+        return names
 
     def _frontend(self, options: schema.Listener) -> Frontend:
         log = self._generation.access_log
@@ -391,6 +437,11 @@ class _Builder:
             timeouts=Timeouts(times.header, times.idle, times.keepalive, times.write),
             head_bound=options.limits.header,
             fields_bound=options.limits.fields,
+            requests_bound=options.limits.requests,
+            min_rate=options.limits.min_rate,
+            # A listener that has no name yet needs one to have a setting.
+            key=f"listener.{'NAME' if ':' in options.name else options.name}.",
+            tally=self._runtime.counters,
             log=log.log if log is not None else None,
         )
 
@@ -417,23 +468,27 @@ class _Builder:
         The phases of a route: each a flat tuple of bound methods, in the order of the published ranks.
         """
         ranked = []
+        guard: list[Any] = []  # what is decided, however many routes have a policy of their own that decides so
         for uses in config.policies.values():
             for use in uses if isinstance(uses, tuple) else (uses,):
                 policy = self._make(use)
                 if policy is not None:
                     ranked.append((use.module.rank, use.name, policy))
+                    if hasattr(policy, "admit"):
+                        guard.append((use.name, use.config))
         ranked.sort(key=lambda entry: entry[:2])
         phases = {}
         for phase in _PHASES:
             hooks = [getattr(policy, phase) for _, _, policy in ranked if hasattr(policy, phase)]
             phases[phase] = tuple(reversed(hooks) if phase == "responding" else hooks)
+        phases["guard"] = tuple(guard)
         return phases
 
     # TLS.
 
-    def _server_context(self, config: schema.Site, where: Key) -> Any:
+    def _server_context(self, config: schema.Site, where: Key) -> tuple[Any, Any]:
         """
-        The site's own context, made of all its certificates.
+        The site's own context, made of all its certificates, and what it insists on (``Site.terms``).
         """
         tls = config.tls
         assert tls is not None
@@ -446,11 +501,11 @@ class _Builder:
                 for warning in certificate.warnings():
                     self._warn((*place, "cert"), warning)
         if len(loaded) != len(tls.certificates):
-            return None
+            return None, None
         for name in certificates.uncovered(config.names, loaded):
             self._warn((*where, "tls"), f"no certificate of this site is for the name {name!r}")
         client_ca = certificates.load_authorities(tls.client_ca, "client_ca") if tls.client_ca else None
-        return tlscontext.server_context(loaded, tls.min_version, client_ca, ALPN)
+        return tlscontext.server_context(loaded, tls.min_version, client_ca, ALPN), (tls.min_version, client_ca)
 
     def _certificate(self, cert: Path, key: Path) -> certificates.Certificate:
         found = self._certificates.get((cert, key))
@@ -488,6 +543,8 @@ class _Place:
         ``site`` answers here.
         """
         frontend = self.frontend
+        if context is not None:
+            frontend.terms[context] = site.terms
         if not names:
             frontend.default = site
             self._default = context
@@ -499,7 +556,22 @@ class _Place:
                 frontend.sites[name.encode()] = site
             self._contexts.append((name, context))
 
-    def server(self, ticker: Ticker) -> TLSServer | None:
+    def plan(self, endpoint: str, ticker: Ticker) -> ListenerPlan:
+        """
+        What its listener is to be.
+        """
+        options = self.options
+        peers, connections = options.proxy_protocol, options.limits.connections
+        return ListenerPlan(
+            endpoint,
+            options.backlog,
+            self.frontend,
+            self._server(ticker),
+            None if peers is None else ProxyProtocol(peers, ticker, options.timeouts.header),
+            None if connections is None else Limit(connections, f"limits.connections = {connections}"),
+        )
+
+    def _server(self, ticker: Ticker) -> TLSServer | None:
         """
         The TLS that stands before the sites, or None.
         """

@@ -19,6 +19,7 @@ from twisted.python.failure import Failure
 from twistginx.build import Generation, Runtime, prepare
 from twistginx.config.changes import changes
 from twistginx.errors import ConfigError, Problem, TwistginxError
+from twistginx.net.capacity import raise_descriptor_limit
 from twistginx.net.listener import Listener, end_connections, open_all
 from twistginx.net.timers import Ticker
 from twistginx.observe.counters import Counters
@@ -144,6 +145,7 @@ class Service(TwistedService):
         """
         super().privilegedStartService()
         first = self._first or self.prepare_first()
+        self._runtime.capacity.descriptors = raise_descriptor_limit()
         self._binding = Deferred.fromCoroutine(self._bind(first)).addErrback(self._cannot_start)
         if self._failed is not None:
             raise self._failed
@@ -184,6 +186,9 @@ class Service(TwistedService):
         for problem in first.warnings:
             _log.warn("{problem}", problem=problem)
         self.commit(first, added)
+        scarcity = self._runtime.capacity.scarcity
+        if scarcity:
+            _log.warn("{scarcity}", scarcity=scarcity)
         _log.info("serving on {listeners}", listeners=_names(self.listeners.values()) or "nothing")
 
     def _cannot_start(self, failure: Failure) -> None:
@@ -200,7 +205,7 @@ class Service(TwistedService):
         The listeners that ``generation`` needs and that we do not have; all of them, or RefusedError.
         """
         added = {
-            key: Listener(self._reactor, plan.endpoint, plan.backlog)
+            key: Listener(self._reactor, plan.endpoint, plan.backlog, self._runtime.capacity)
             for key, plan in generation.listeners.items()
             if key not in self.listeners
         }
@@ -229,8 +234,7 @@ class Service(TwistedService):
             listener = self.listeners[key]
             if listener.backlog != plan.backlog:
                 _log.warn("{listener}: another backlog takes a restart", listener=listener.endpoint)
-            listener.frontend = plan.frontend
-            listener.tls = plan.tls
+            plan.give_to(listener)
         if old is None:
             return
         gone = [self.listeners.pop(key) for key in old.listeners if key not in generation.listeners]

@@ -200,9 +200,10 @@ class MemoryServer:
             if not any(life is each for each in kept):
                 life.start()
         for key, plan in generation.listeners.items():
-            listener = self.listeners.setdefault(key, Listener(self.reactor, plan.endpoint))
-            listener.frontend = plan.frontend
-            listener.tls = plan.tls
+            listener = self.listeners.setdefault(
+                key, Listener(self.reactor, plan.endpoint, capacity=self.runtime.capacity)
+            )
+            plan.give_to(listener)
             if hasattr(plan.frontend, "log"):
                 plan.frontend.log = lambda request, record: self.records.append((request, record))
         for key in [key for key in self.listeners if key not in generation.listeners]:

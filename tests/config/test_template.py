@@ -61,9 +61,27 @@ class TemplateTests(SynchronousTestCase):
         Every name of the table is understood, with an argument where it takes one.
         """
         for name in LOG_VARIABLES:
-            text = f"{{{name}x}}" if name.endswith(".") else f"{{{name}}}"
+            argument = "port" if name == "proxy_protocol." else "x"
+            text = f"{{{name}{argument}}}" if name.endswith(".") else f"{{{name}}}"
             (variable,) = LogTemplate.parse(text).parts
             self.assertEqual(str(variable), text)
+
+    def test_proxy_protocol(self):
+        """
+        What can be said of a PROXY header is a closed list, and TLVs by number; a wrong name is met with the right one.
+        """
+        self.assertEqual(
+            Template.parse("{proxy_protocol.Authority}{proxy_protocol.tlv_0xEA}").parts,
+            (Variable("proxy_protocol", "authority"), Variable("proxy_protocol", "tlv_0xea")),
+        )
+        for text, hint in (
+            ("{proxy_protocol.adress}", 'did you mean "{proxy_protocol.address}"?'),
+            ("{proxy_protocol.tlv_0x}", "TLVs by number, tlv_0xE0"),
+            ("{proxy_protocol.tlv_0x100}", "TLVs by number, tlv_0xE0"),
+            ("{proxy_protocol}", 'needs a name, as in "{proxy_protocol.address}"'),
+        ):
+            error = self.assertRaises(ValueError, Template.parse, text)
+            self.assertIn(hint, str(error))
 
     def test_when(self):
         """
@@ -87,7 +105,7 @@ class TemplateTests(SynchronousTestCase):
             ("{header.}", 'as in "{header.x}"'),
             ("{host.x}", "takes no name"),
             ("{}", "unknown variable"),
-            ("{request_id}", "unknown variable"),
+            ("{request_od}", 'did you mean "{request_id}"?'),
             ("a{", 'write "{{"'),
             ("a}", 'write "}}"'),
             ("{a{b}", 'write "{{"'),

@@ -171,7 +171,7 @@ class ConversationTestCase(SynchronousTestCase):
         """
         if not routes:
             routes = (Route("stage", self.stage, **{"streaming": True, **settings}),)
-        self.frontend._found.clear()
+        self.frontend.found.clear()
         self.frontend.default = Site("test", routes, self.clock)
 
     def set_timeouts(self, **seconds: float) -> None:
@@ -264,7 +264,7 @@ class ConversationTestCase(SynchronousTestCase):
         self.wire = self.channel = None
         self.stage.requests.clear()
         self.frontend.default = None
-        self.frontend._found.clear()
+        self.frontend.found.clear()
         self.assertEqual([each() for each in self.alive if each() is not None], [])
         self.assertEqual(len(os.listdir("/proc/self/fd")), self.descriptors)
 

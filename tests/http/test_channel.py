@@ -590,7 +590,7 @@ class RefusalTests(ConversationTestCase):
         self.connect(GET)
         self.assertEqual(self.record.reason, "destination_not_found")
         self.frontend.default = None
-        self.frontend._found.clear()
+        self.frontend.found.clear()
         self.send(GET)
         self.assertEqual(self.statuses(), [404, 404])
 
@@ -660,6 +660,7 @@ class TimeTests(ConversationTestCase):
         """
         A body has its time between two reads.
         """
+        self.frontend.min_rate = 0
         self.serve(streaming=False)
         self.connect(POST % 10)
         for _ in range(3):
@@ -711,6 +712,7 @@ class TimeTests(ConversationTestCase):
         """
         One that takes something now and then is not.
         """
+        self.frontend.min_rate = 0
         self.stage.act = None
         self.connect(GET)
         self.started().send(b"x")
@@ -1114,5 +1116,5 @@ class DrainTests(ConversationTestCase):
         self.assertEqual([answer.body for answer in self.answers()], [b"ok\n", b"new"])
         self.assertEqual((len(self.records), len(later)), (2, 1))
         self.listener.frontend.default = None
-        self.listener.frontend._found.clear()
+        self.listener.frontend.found.clear()
         new.requests.clear()

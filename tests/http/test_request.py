@@ -634,7 +634,7 @@ class ClientTests(ConversationTestCase):
         """
         trusted = NetworkSet.parse(["10.0.0.0/8", "192.0.2.7/32", "::1/128", "unix"])
         self.frontend.default = Site("test", (Route("stage", self.stage, streaming=True),), self.clock, trusted)
-        self.frontend._found.clear()
+        self.frontend.found.clear()
         self.connect(b"", IPv4Address("TCP", peer, 1) if isinstance(peer, str) else peer)
         self.send(GET[:-2] + b"".join(field + b"\r\n" for field in fields) + b"\r\n")
         self.lose()

@@ -336,10 +336,6 @@ class ResponseParserTests(SynchronousTestCase):
             b"HTTP/1.1 200 OK\r\nContent-Length: \r\n\r\n",
             b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nok",
-            b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nA b: c\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nA : c\r\n\r\n",
             b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\n\r\n",
@@ -349,6 +345,13 @@ class ResponseParserTests(SynchronousTestCase):
             CHUNKED + b"2\r\nabc\r\n0\r\n\r\n",
         ):
             self.fails(data, "http_protocol_error")
+        for data in (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nok",
+            b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ):
+            self.fails(data, "http_response_transfer_coding")
 
     def test_fault_beside_the_head(self) -> None:
         """
@@ -380,7 +383,7 @@ class ResponseParserTests(SynchronousTestCase):
         """
         trailers = b"".join(b"X-%d: %s\r\n" % (i, b"y" * 100) for i in range(1000))
         heard, _ = conversation([CHUNKED + b"0\r\n" + trailers + b"\r\n"])
-        self.assertEqual(heard[-1], "http_response_header_section_size")
+        self.assertEqual(heard[-1], "http_response_trailer_section_size")
         heard, _ = conversation([CHUNKED + b"0\r\nX: ", *[b"y" * 10000] * 20])
         self.assertEqual(heard[-1], "http_response_header_section_size")
         heard, _ = conversation([CHUNKED + b"1;x=", *[b"y" * 10000] * 20])

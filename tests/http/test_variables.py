@@ -11,19 +11,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twistginx.config.template import VARIABLES, LogTemplate
+from twistginx.config.template import PROXY_PROTOCOL, VARIABLES, LogTemplate
 from twistginx.http import variables
 from twistginx.http.message import Fields, Record, RequestHead, ResponseHead
 from twistginx.http.variables import compile_template, safe_location, safe_value
+from twistginx.net.proxyprotocol import ProxyHeader, TLSInformation
 
 
-def make_request(target: bytes = b"/a%20b?x=1&y=&x=2", host: bytes = b"example.com:8080", **fields: bytes):
+def make_request(
+    target: bytes = b"/a%20b?x=1&y=&x=2", host: bytes = b"example.com:8080", proxy_header=None, **fields: bytes
+):
     head = RequestHead(b"GET", target, b"HTTP/1.1", Fields.of((key.encode(), value) for key, value in fields.items()))
     head.host = host
     path, mark, query = target.partition(b"?")
     head.path = path
     head.query = query if mark else None
-    return SimpleNamespace(head=head, client_ip=b"192.0.2.7", scheme=b"https", upstream_name=b"127.0.0.1:9001")
+    return SimpleNamespace(
+        head=head,
+        client_ip=b"192.0.2.7",
+        scheme=b"https",
+        request_id=b"1234",
+        upstream_name=b"127.0.0.1:9001",
+        channel=SimpleNamespace(proxy_header=proxy_header),
+    )
 
 
 def fill(text: str, request=None, outcome=None, missing: bytes = b"") -> bytes:
@@ -130,9 +140,41 @@ class VariableTests(SynchronousTestCase):
         """
         Every variable that the configuration knows has a value.
         """
-        for name in VARIABLES:
-            text = f"{{{name}x}}" if name.endswith(".") else f"{{{name}}}"
-            self.assertIsInstance(fill(text, outcome=RECORD), bytes, text)
+        header = ProxyHeader(("192.0.2.7", 5000), ("192.0.2.1", 443))
+        for request in (make_request(), make_request(proxy_header=header)):
+            for name in (*VARIABLES, *(f"proxy_protocol.{each}" for each in PROXY_PROTOCOL)):
+                argument = "port" if name == "proxy_protocol." else "x"
+                text = f"{{{name}{argument}}}" if name.endswith(".") else f"{{{name}}}"
+                self.assertIsInstance(fill(text, request, RECORD), bytes, text)
+
+    def test_proxy_protocol(self):
+        """
+        What the PROXY header says; what it does not say, and everything where there is no header, is empty.
+        """
+        tls = TLSInformation(True, 0, ((0x21, b"TLSv1.3"), (0x22, b"alice")))
+        tlvs = ((0x02, b"example.com"), (0xE0, b"blue"), (0x20, b"raw"))
+        header = ProxyHeader(("192.0.2.7", 5000), ("2001:db8::1", 443), tlvs, tls)
+        for name, expected in (
+            ("address", b"192.0.2.7"),
+            ("port", b"5000"),
+            ("server_address", b"2001:db8::1"),
+            ("server_port", b"443"),
+            ("authority", b"example.com"),
+            ("alpn", b""),
+            ("tlv_0xE0", b"blue"),
+            ("tlv_0xe0", b"blue"),
+            ("tlv_0x2", b"example.com"),
+            ("tlv_0xE1", b""),
+            ("ssl_version", b"TLSv1.3"),
+            ("ssl_cn", b"alice"),
+            ("ssl_cipher", b""),
+            ("ssl_verify", b"0"),
+        ):
+            self.assertEqual(fill(f"{{proxy_protocol.{name}}}", make_request(proxy_header=header)), expected, name)
+            self.assertEqual(fill(f"{{proxy_protocol.{name}}}", make_request(proxy_header=ProxyHeader())), b"", name)
+            self.assertEqual(fill(f"{{proxy_protocol.{name}}}"), b"", name)
+        unix = make_request(proxy_header=ProxyHeader(b"/run/a", b"/run/b"))
+        self.assertEqual(fill("{proxy_protocol.address} {proxy_protocol.port}", unix), b"/run/a ")
 
 
 class TemplateTests(SynchronousTestCase):

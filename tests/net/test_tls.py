@@ -178,7 +178,7 @@ class HandshakeTests(TLSTestCase):
         with capturedLogs() as logs:
             wire = self.connect(TLS_1_2, TLSTable(default=serving("a.test", min_version="1.3")))
         error = self.failed(wire.left.protocol)
-        self.assertEqual(error.reason.word, "tls_protocol_error")
+        self.assertEqual(error.reason.word, "tls_alert_received")
         self.assertIn("protocol version", error.detail)
         self.assertEqual(len(logs), 1)
 
@@ -372,7 +372,7 @@ class VerificationTests(TLSTestCase):
             self.assertEqual(self.server.events, [])
             self.assertIn("peer did not return a certificate", str(logs[0]["error"]))
             if context is TLS_1_2:
-                self.assertEqual(self.failed(wire.left.protocol).reason.word, "tls_protocol_error")
+                self.assertEqual(self.failed(wire.left.protocol).reason.word, "tls_alert_received")
             else:  # the client is done before the server has looked
                 self.assertIsInstance(self.client.reason, ConnectionLost)
                 self.assertIn("certificate required", str(self.client.reason))

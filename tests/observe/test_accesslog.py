@@ -32,6 +32,7 @@ class Request:
     """
 
     client_ip = b"192.0.2.7"
+    request_id = b"1234"
     scheme = b"https"
     route = None
 
@@ -188,6 +189,7 @@ class JSONTests(SynchronousTestCase):
                 "http.response.status_code": 502,
                 "http.response.body.size": 7,
                 "t_total": 0.012346,
+                "request_id": "1234",
                 "user_agent.original": "curl/8",
                 "http.request.header.referer": "http://example.com/",
                 "route": "api",

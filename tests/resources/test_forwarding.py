@@ -29,6 +29,7 @@ def request(data: bytes, trusted: bool = False, **more: Any) -> Any:
         "scheme": b"http",
         "from_trusted": trusted,
         "target_path": head.path,
+        "request_id": b"1234",
         **more,
     }
     return SimpleNamespace(**values)
@@ -44,7 +45,7 @@ def lines(data: bytes, trusted: bool = False, **more: Any) -> list[bytes]:
     return head[:-4].split(b"\r\n")
 
 
-FORWARDED = [b"X-Forwarded-For: 10.0.0.1", b"X-Forwarded-Proto: http", b"X-Forwarded-Host: a.example"]
+FORWARDED = [b"X-Forwarded-For: 10.0.0.1", b"X-Forwarded-Proto: http", b"X-Forwarded-Host: a.example", b"X-Request-ID: 1234"]
 
 
 class ForwardedHeadTests(SynchronousTestCase):

@@ -200,7 +200,7 @@ class PassedOnTests(ProxyCase):
         self.assertEqual(
             self.client.taken(),
             b"HTTP/1.1 201 Made\r\nServer: inner\r\nSet-Cookie: a\r\nDate: then\r\nSet-Cookie: b\r\n"
-            b"Content-Length: 0\r\n\r\n",
+            b"X-Request-ID: 1234\r\nContent-Length: 0\r\n\r\n",
         )
 
     def test_chunked_answer(self) -> None:
@@ -260,7 +260,7 @@ class PassedOnTests(ProxyCase):
             self.begin()
             server = self.asks()
             server.says(b"HTTP/1.1 " + line + b"\r\nETag: x\r\n\r\n")
-            self.assertEqual(fields(self.client.taken()), [b"ETag: x"])
+            self.assertEqual(fields(self.client.taken()), [b"ETag: x", b"X-Request-ID: 1234"])
             self.assertFalse(self.client.gone)
 
     def test_informational(self) -> None:

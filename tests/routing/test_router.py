@@ -148,9 +148,10 @@ class TreeTests(SynchronousTestCase):
         """
         Nobody is trusted who is not named.
         """
-        self.assertFalse(Site("x", (), Clock()).trusts(b"10.0.0.1"))
-        site = Site("x", (), Clock(), NetworkSet.parse(["10.0.0.0/8"]))
-        self.assertEqual([site.trusts(each) for each in (b"10.0.0.1", b"11.0.0.1", b"junk")], [True, False, False])
+        self.assertIsNone(Site("x", (), Clock()).trusted)
+        self.assertIsNone(Site("x", (), Clock(), NetworkSet()).trusted)
+        networks = NetworkSet.parse(["10.0.0.0/8"])
+        self.assertIs(Site("x", (), Clock(), networks).trusted, networks)
 
 
 class FrontendTests(SynchronousTestCase):
@@ -198,4 +199,4 @@ class FrontendTests(SynchronousTestCase):
         frontend = Frontend(Ticker(Clock()), default="default")
         for number in range(10_000):
             frontend.site_for(b"h%d" % number)
-        self.assertLess(len(frontend._found), 5000)
+        self.assertLess(len(frontend.found), 5000)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from attrs import Attribute, Factory, field, frozen
 
 from twistginx.config.address import HostName, ServerAddress, is_listener_name, parse_endpoint
+from twistginx.config.headernames import parse_header_pattern
 from twistginx.config.networks import NetworkSet
 from twistginx.config.scanner import KeyPath
 from twistginx.config.source import Source
@@ -22,16 +23,22 @@ from twistginx.errors import Problem
 #: A server endpoint string, or the name of a listener.
 Endpoint = Annotated[str, parse_endpoint]
 
+#: The name of a header, or several by ``*``.
+HeaderPattern = Annotated[str, parse_header_pattern]
+
 #: The field is not a key of the table: load puts it together.
 _COMPOSED = {"composed": True}
+
+#: Endpoints that read what comes first themselves, so that nothing of ours can.
+_OWN_LAYERS = ("ssl", "tls", "haproxy")
 
 #: One value may stand for an array of one.
 _SINGLE = {"single": True}
 
 
 def _at_least(smallest: int) -> Any:
-    def check(_: Any, attribute: Attribute[Any], value: int) -> None:
-        if value < smallest:
+    def check(_: Any, attribute: Attribute[Any], value: int | None) -> None:
+        if value is not None and value < smallest:
             raise ValueError(f"is {value}; expected {smallest} or more")
 
     return check
@@ -74,9 +81,13 @@ class Process:
     ``[process]``: the process itself.
 
     :ivar drain_timeout: how long, at the end, connections may go on with what they are doing.
+    :ivar max_connections: how many clients may be connected at once, on all listeners together; one more is answered
+        503, or under TLS and in a stream closed.  None: half as many as the process may have open files, because a
+        connection that is proxied has two.
     """
 
     drain_timeout: Duration = Duration(30)
+    max_connections: int | None = field(default=None, validator=_at_least(1))
 
 
 @frozen
@@ -228,7 +239,7 @@ class ListenerTimeouts:
     """
     How long is waited for a client.
 
-    :ivar header: for the whole head of a request.
+    :ivar header: for the whole head of a request, and before that for a PROXY header.
     :ivar idle: between two reads of a request's body.
     :ivar keepalive: for the next request.
     :ivar write: between two writes of a response.
@@ -243,14 +254,22 @@ class ListenerTimeouts:
 @frozen
 class ListenerLimits:
     """
-    How large the head of a request may be.
+    How large the head of a request may be, and how many there may be of what.
 
-    :ivar header: in bytes, request line included.
+    :ivar header: the head of a request, in bytes, request line included.
     :ivar fields: how many fields it may have.
+    :ivar requests: how many requests a connection may make; the last is answered with ``Connection: close``.
+    :ivar min_rate: how slow a client may be: the bytes per second that it sends of a request's body, averaged over 30
+        seconds, and that it takes of a response, averaged over ``timeouts.write``.  0: as slow as it likes.
+    :ivar connections: how many clients may be connected at once; one more is answered 503, or under TLS and in a stream
+        closed.  None: as many as the process may have.
     """
 
     header: Size = field(default=Size(32 << 10), validator=_at_least(1))
     fields: int = field(default=100, validator=_at_least(1))
+    requests: int = field(default=1000, validator=_at_least(1))
+    min_rate: Size = field(default=Size(240), validator=_at_least(0))
+    connections: int | None = field(default=None, validator=_at_least(1))
 
 
 @frozen
@@ -261,12 +280,15 @@ class Listener:
     :ivar name: what ``listen`` and ``listen_tls`` call it.
     :ivar endpoint: a server endpoint string.
     :ivar tls: everything on it is under TLS, so that ``listen`` is enough to use it.
+    :ivar proxy_protocol: the proxies that connect to it, and must begin with a PROXY header (version 1 or 2), before
+        TLS.  The address in it is the client's.  Nobody else may connect.  None: whoever connects is the client.
     :ivar backlog: how many connections the kernel holds until they are accepted.
     """
 
     name: str = field(metadata=_COMPOSED)
     endpoint: Endpoint = field()
     tls: bool = False
+    proxy_protocol: NetworkSet | None = field(default=None, metadata=_SINGLE)
     backlog: int = field(default=4096, validator=_at_least(1))
     timeouts: ListenerTimeouts = ListenerTimeouts()
     limits: ListenerLimits = ListenerLimits()
@@ -275,6 +297,16 @@ class Listener:
     def _check_endpoint(self, attribute: Attribute[Any], value: str) -> None:
         if is_listener_name(value):
             raise ValueError(f'"{value}" is not an endpoint such as "tcp:8080"')
+
+    @proxy_protocol.validator
+    def _check_proxy_protocol(self, attribute: Attribute[Any], value: NetworkSet | None) -> None:
+        if value is None:
+            return
+        if not value:
+            raise ValueError('is empty, so that nobody could connect; expected networks such as "10.0.0.0/8"')
+        kind = str(self.endpoint).partition(":")[0]
+        if kind in _OWN_LAYERS:
+            raise ValueError(f'cannot be under the layer that "{kind}:" brings along; expected "tcp:" and listen_tls')
 
 
 @frozen
@@ -406,6 +438,9 @@ class Site:
     :ivar names: the names that it answers to; empty: it is the default site of its listeners.
     :ivar tls: its certificates.
     :ivar trusted_proxies: whose word about the client is taken.
+    :ivar allow_header_names: names of headers with other characters than letters, digits and hyphens, such as
+        "webhook_id" or "webhook_*".  All others of that kind are dropped from requests, because many servers take
+        X_Auth_User for X-Auth-User.
     :ivar defaults: what its routes inherit.
     :ivar routes: in the order of the file.
     """
@@ -415,6 +450,7 @@ class Site:
     names: tuple[HostName, ...] = field(default=(), metadata=_SINGLE)
     tls: SiteTLS | None = None
     trusted_proxies: NetworkSet = NetworkSet()
+    allow_header_names: tuple[HeaderPattern, ...] = field(default=(), metadata=_SINGLE)
     defaults: Defaults = field(default=Defaults(), metadata=_COMPOSED)
     routes: tuple[Route, ...] = field(default=(), metadata=_COMPOSED)
 

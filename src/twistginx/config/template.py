@@ -21,6 +21,7 @@ REQUEST_VARIABLES: Final = {
     "query": "what follows the question mark, as sent; empty when there is none",
     "uri": "the path and the query, as sent",
     "scheme": "http or https",
+    "request_id": "the name of the request, by which it is found in the logs of all servers",
     "header.": "a field of the request",
     "cookie.": "a cookie of the request",
     "arg.": "an argument of the query",
@@ -192,7 +193,8 @@ def _variable(text: str, allowed: dict[str, str]) -> Variable:
             raise ValueError(f"unknown variable {{{text}}}; {_proxy_protocol_hint(argument)}")
         return Variable(name, argument)
     if f"{name}." in VARIABLES:
-        raise ValueError(f'{{{text}}} needs a name, as in "{{{name}.x}}"')
+        example = "address" if name == "proxy_protocol" else "x"
+        raise ValueError(f'{{{text}}} needs a name, as in "{{{name}.{example}}}"')
     if name in VARIABLES and dot:
         raise ValueError(f'{{{text}}}: "{{{name}}}" takes no name')
     if name in VARIABLES:

@@ -22,18 +22,24 @@ from zope.interface import implementer
 
 from twistginx.errors import ProxyError
 from twistginx.http.body import RequestBody
+from twistginx.http.farewell import farewell
 from twistginx.http.message import Record, RequestHead
 from twistginx.http.parser import RequestParser
 from twistginx.http.request import Request
 from twistginx.http.response import Response
+from twistginx.http.tally import Tally
 from twistginx.http.wire import CONTINUE
 from twistginx.net.handover import hand_over
+from twistginx.net.proxyprotocol import ProxyHeader
 from twistginx.net.timers import NEVER, Ticker
 
 #: How long, in seconds, a client may go on sending after it was answered early, so that it reads the answer.
 LINGER = 5.0
 
 _SITES_BOUND = 4096
+
+#: How long, in seconds, the rate of a body is averaged over.
+RATE_WINDOW = 30.0
 
 #: Bytes that a client may send after an upgrade request before that is answered.
 _LEFTOVER = 65536
@@ -64,7 +70,14 @@ class Frontend:
     :ivar sites: by name, in lower case and without port.
     :ivar wildcards: ``(suffix, site)`` for ``*.example.com``, the suffix being ``.example.com``; longest first.
     :ivar default: answers for every other name; None: nobody does.
+    :ivar min_rate: bytes per second that a client must send of a body, and take of a response, on average; 0: any.
+    :ivar key: what stands before the names of the settings above, for errors: ``listener.edge.``, say.
+    :ivar tally: counts.
+    :ivar terms: of the contexts (``net.tls.ServerTLS.context``) that connections are made under, what a site may insist
+        on; a site whose own terms are others is not served on such a connection.
+    :ivar requests_bound: how many requests a connection may make; the last is answered with ``Connection: close``.
     :ivar log: called with the request and its record when all is over, or None.
+    :ivar found: what ``site_for`` has answered, by authority; bounded.
     """
 
     ticker: Ticker
@@ -74,8 +87,13 @@ class Frontend:
     timeouts: Timeouts = Timeouts()
     head_bound: int = 32768
     fields_bound: int = 100
+    min_rate: int = 240
+    key: str = ""
+    tally: Tally = field(factory=Tally)
+    terms: dict[Any, Any] = field(factory=dict)
+    requests_bound: int = 1000
     log: Callable[[Any, Record], None] | None = None
-    _found: dict[bytes, Any] = field(factory=dict, init=False)
+    found: dict[bytes, Any] = field(factory=dict, init=False)
 
     #: What is spoken here, by its names in ALPN (RFC 7301).
     alpn: ClassVar = (b"http/1.1", b"http/1.0")
@@ -86,12 +104,25 @@ class Frontend:
         """
         return Channel(listener, address)
 
+    def turn_away(self, listener: Any) -> IProtocol | None:
+        """
+        A protocol for a connection too many; None closes it without a word.
+        """
+        self.tally.failed("too_many_connections")
+        return farewell(listener, self.ticker)
+
+    def setting(self, name: str, value: object) -> str:
+        """
+        How one of the settings is written, for errors.
+        """
+        return f"{self.key}{name} = {value}"
+
     def site_for(self, host: bytes) -> Any:
         """
         The site that answers for an authority (lower case, with or without port), or None.
         """
         try:
-            return self._found[host]
+            return self.found[host]
         except KeyError:
             pass
         name = host[: host.rindex(b"]") + 1] if host[:1] == b"[" else host.partition(b":")[0]
@@ -104,9 +135,9 @@ class Frontend:
                     break
             else:
                 site = self.default
-        if len(self._found) >= _SITES_BOUND:  # names are the clients' to invent
-            self._found.clear()
-        self._found[host] = site
+        if len(self.found) >= _SITES_BOUND:  # names are the clients' to invent
+            self.found.clear()
+        self.found[host] = site
         return site
 
 
@@ -117,6 +148,8 @@ class Channel(Protocol):
 
     :ivar deadline: seconds on the ticker's clock.
     :ivar address: of the client, or of the proxy before us.
+    :ivar proxy_header: what a proxy before us has said by the PROXY protocol; None where that is not spoken.
+    :ivar peer_ip: its text; ``b"unix"`` for a UNIX socket.
     :ivar scheme: ``b"http"`` or ``b"https"``, as the connection was made.
     :ivar closing: no further request is taken from this connection.
     :ivar writable: does the client read?  False: whatever produces the response is to wait.
@@ -124,6 +157,7 @@ class Channel(Protocol):
 
     #: ITCPTransport, or a layer that looks like it.
     transport: Any
+    proxy_header: ProxyHeader | None = None
 
     def __init__(self, listener: Any, address: IAddress) -> None:
         # Of the connection.
@@ -131,13 +165,17 @@ class Channel(Protocol):
         self.address = address
         self.frontend: Frontend = listener.frontend
         self.ticker = self.frontend.ticker
+        self._keepalive = self.frontend.timeouts.keepalive
+        self.peer_ip = b""
         self.scheme = b"http"
         self.closing = False
         self.writable = True
         self.deadline = NEVER
         self._limit = "header"
         self._unsent = 0  # bytes, when the write deadline was set
-        self._parser = RequestParser(self.frontend.head_bound, self.frontend.fields_bound)
+        self._begun = 0  # requests
+        self._parser = RequestParser(self.frontend.head_bound, self.frontend.fields_bound, self.frontend.key)
+        self._terms: Any = None  # that the connection was made under
         self._reading = True
         self._lingering = False
         self._starting = False
@@ -145,13 +183,19 @@ class Channel(Protocol):
         self.request: Request | None = None
         self._body: RequestBody | None = None
         self._continues = False
+        self._window = NEVER  # when the rate of the body is looked at next, on the ticker's clock
+        self._counted = 0  # bytes of the body, when the window began
 
     # What the transport says.
 
     def connectionMade(self) -> None:
         transport = self.transport
-        if ISSLTransport.providedBy(transport):
+        header = self.proxy_header
+        if ISSLTransport.providedBy(transport) or (header is not None and header.by_tls):
             self.scheme = b"https"
+            self._terms = self.frontend.terms.get(getattr(transport, "context", None))
+        host = getattr(self.address, "host", None)
+        self.peer_ip = host.encode() if host else b"unix"
         self.listener.connections.add(self)
         # The channel is the transport's one producer for as long as it lives, and passes a pause on to whatever
         # produces the response: a registration per connection, not per response.
@@ -239,8 +283,16 @@ class Channel(Protocol):
             if parser.refusal is not None:
                 self._refuse(parser.refusal)
                 return
-            self._await_head()
-        self._throttle()
+            # A head has its time from its first byte on; the first one of a connection, from the connection on.
+            limit = self._limit
+            if limit != "header":
+                if parser.in_head:
+                    self._expect("header", self.frontend.timeouts.header)
+                elif limit != "keepalive":
+                    self._limit = "keepalive"
+                    self.deadline = self.ticker.now + self._keepalive
+        if messages or parser.leftover or self._body is not None or not self._reading:
+            self._throttle()
 
     def _begin(self, head: RequestHead, body: RequestBody | None) -> None:
         """
@@ -252,15 +304,27 @@ class Channel(Protocol):
                 self.loseConnection()
                 return
             self.frontend = frontend
+            self._keepalive = frontend.timeouts.keepalive
+        frontend.tally.requests += 1
+        self._begun += 1
+        if self._begun >= frontend.requests_bound:
+            head.keep_alive = False
         self.deadline = NEVER
         self._limit = ""
         request = self.request = Request(self, head, body)
         if body is not None:
             self._body = body
             self._continues = head.expects_continue
+            self._window = NEVER
             body.watch(self._body_wanted)
             self._await_body()
-        request.begin(frontend.site_for(head.host))
+        host = head.host
+        site = frontend.found[host] if host in frontend.found else frontend.site_for(host)
+        if self._terms is not None and site is not None and site.terms != self._terms:
+            # RFC 9110 section 15.5.20: what this connection has proved is not what the site asks for.
+            request.refuse(ProxyError("misdirected_request", "the TLS connection was made for another site"))
+            return
+        request.begin(site)
 
     def request_done(self, request: Response) -> None:
         """
@@ -280,12 +344,14 @@ class Channel(Protocol):
             self._limit = ""
         else:
             self._await_writing()
-        self._serve()
+        if not self._starting:
+            self._serve()
 
     def _refuse(self, error: ProxyError) -> None:
         """
         What came in is no request: answer the failure, and close.
         """
+        self.frontend.tally.requests += 1
         head = self._parser.unfinished()
         head.keep_alive = False
         # The rest of what the client is sending is unknown, so it is read for a while after the answer.
@@ -313,7 +379,26 @@ class Channel(Protocol):
             if not body.complete and self._parser.refusal is not None:
                 request.fail(self._parser.refusal)
             elif self._limit == "idle":
+                if self.ticker.now >= self._window and not body.complete and self._too_slow(body):
+                    setting = self.frontend.setting("limits.min_rate", self.frontend.min_rate)
+                    request.fail(ProxyError("request_body_timeout", "too few bytes in a while", setting))
+                    return
                 self._await_body()
+
+    def _too_slow(self, body: RequestBody) -> bool:
+        """
+        A window has ended: has too little of the body come in it?
+        """
+        slow = body.received - self._counted < self.frontend.min_rate * RATE_WINDOW
+        self._begin_window(body)
+        return slow
+
+    def _begin_window(self, body: RequestBody) -> None:
+        """
+        From now on the client is expected to send.
+        """
+        self._window = self.ticker.now + RATE_WINDOW if self.frontend.min_rate else NEVER
+        self._counted = body.received
 
     def _body_wanted(self) -> None:
         """
@@ -346,23 +431,12 @@ class Channel(Protocol):
             self.deadline = NEVER
         else:
             self._limit = "idle"
-            self.deadline = (
-                self.ticker.now + self.frontend.timeouts.idle if self._reading and not self._continues else NEVER
-            )
-
-    def _await_head(self) -> None:
-        """
-        Set the deadline for the next request.
-
-        A head has its time from its first byte on; the first one of a connection, from the connection on.
-        """
-        limit = self._limit
-        if limit == "header":
-            return
-        if self._parser.in_head:
-            self._expect("header", self.frontend.timeouts.header)
-        elif limit != "keepalive":
-            self._expect("keepalive", self.frontend.timeouts.keepalive)
+            if self._reading and not self._continues:
+                self.deadline = self.ticker.now + self.frontend.timeouts.idle
+                if self._window == NEVER:
+                    self._begin_window(body)
+            else:
+                self.deadline = self._window = NEVER
 
     def _await_writing(self) -> None:
         """
@@ -504,23 +578,37 @@ class Channel(Protocol):
         request = self.request
         if limit == "header":
             if self._parser.in_head:
-                seconds = self.frontend.timeouts.header
-                self._refuse(ProxyError("request_header_timeout", setting=f"timeouts.header = {seconds:g}s"))
+                setting = self.frontend.setting("timeouts.header", f"{self.frontend.timeouts.header:g}s")
+                self._refuse(ProxyError("request_header_timeout", setting=setting))
             else:
                 self.loseConnection()
         elif limit == "idle" and request is not None:
-            seconds = self.frontend.timeouts.idle
-            request.fail(ProxyError("request_body_timeout", setting=f"timeouts.idle = {seconds:g}s"))
+            setting = self.frontend.setting("timeouts.idle", f"{self.frontend.timeouts.idle:g}s")
+            request.fail(ProxyError("request_body_timeout", setting=setting))
         elif limit == "keepalive":
             self.loseConnection()
-        elif limit == "write" and self._count_unsent() < self._unsent:
-            self._await_writing()  # it is slow, and yet takes something
+        elif limit == "write":
+            self._writing_too_slow()
         else:
-            # The client takes nothing, or goes on sending what nobody wants.
-            if request is not None:
-                seconds = self.frontend.timeouts.write
-                request.give_up(ProxyError("response_write_timeout", setting=f"timeouts.write = {seconds:g}s"))
-            self.abort()
+            self.abort()  # it goes on sending what nobody wants
+
+    def _writing_too_slow(self) -> None:
+        """
+        The client has not taken all of what was written in the time for it: it may be slow, but not as slow as it likes.
+        """
+        frontend = self.frontend
+        seconds = frontend.timeouts.write
+        taken = self._unsent - self._count_unsent()
+        if taken > 0 and taken >= frontend.min_rate * seconds:
+            self._await_writing()
+            return
+        if self.request is not None:
+            if taken > 0:
+                setting = frontend.setting("limits.min_rate", frontend.min_rate)
+            else:
+                setting = frontend.setting("timeouts.write", f"{seconds:g}s")
+            self.request.give_up(ProxyError("response_write_timeout", setting=setting))
+        self.abort()
 
     def _linger(self) -> None:
         """

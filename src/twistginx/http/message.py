@@ -119,6 +119,20 @@ class _Head:
         self._fields = fields
         self.block = None
 
+    def put(self, lower: bytes, name: bytes, value: bytes) -> None:
+        """
+        Append a field; earlier ones of the name go.  The list is not made for it, where there are none.
+        """
+        block = self.block
+        if block is None or b"\r\n%b:" % lower in self.lowered:
+            fields = self.fields
+            fields.drop(lower)
+            fields.append((lower, name, value))
+        else:
+            line = b"%b: %b\r\n" % (name, value)
+            self.block = block + line
+            self.lowered += line.lower()
+
     def first(self, lower: bytes) -> bytes | None:
         """
         The value of the first field of that name, or None; the list is not made for it.
@@ -132,8 +146,12 @@ class _Head:
         return self.block[start : self.block.find(b"\r\n", start)].strip(b" \t")
 
 
-#: Names, or beginnings of names, that ``RequestHead.marks`` says the presence of.
-MARKS = (b"if-", b"range:", b"authorization:")
+#: Names, or beginnings of names, that ``RequestHead.marks`` says the presence of: what makes a request conditional or
+#: partial, names a user, or is not to be passed on as it is.
+MARKS = (
+    *(b"if-", b"range:", b"authorization:"),
+    *(b"te:", b"trailer:", b"keep-alive:", b"proxy-", b"http2-settings:", b"forwarded:", b"x-forwarded-", b"x-request-id:"),
+)
 
 
 class RequestHead(_Head):
@@ -150,11 +168,14 @@ class RequestHead(_Head):
     :ivar length: of the body in bytes; None when it is chunked.  0 when there is none.
     :ivar keep_alive: may the connection be used again after this message?
     :ivar upgrade: the value of the Upgrade field when the client asks to change the protocol; None otherwise.
+    :ivar doubtful: fields that the parser has taken out, because their names might be taken for others
+        (``http.fieldnames``); None where there are none.
     :ivar expects_continue: the client waits for ``100 (Continue)`` before it sends the body.
     :ivar marks: which of the names that many ask for it has, as in :data:`MARKS`; None when nobody has looked.
     """
 
     __slots__ = (
+        "doubtful",
         "expects_continue",
         "host",
         "keep_alive",
@@ -179,6 +200,7 @@ class RequestHead(_Head):
         self.block = None
         self.host = b""
         self.path = target
+        self.doubtful: Fields | None = None
         self.query: bytes | None = None
         self.length: int | None = 0
         self.keep_alive = True

@@ -29,9 +29,12 @@ from httptools import (
     HttpRequestParser,
 )
 
+from twistginx.config.units import Size
 from twistginx.errors import ProxyError
 from twistginx.http.body import RequestBody
-from twistginx.http.message import MARKS, Fields, RequestHead
+from twistginx.http.fieldnames import doubtful, take_out
+from twistginx.http.message import Fields, RequestHead
+from twistginx.http.plain import HOSTS, HOSTS_BOUND, plain_request
 from twistginx.http.wire import is_token
 
 #: Fields that decide framing, routing or the connection; all others pass through unread.
@@ -41,11 +44,9 @@ _DECIDING = frozenset(
 
 #: reg-name, IPv4 or [IPv6], with an optional port (RFC 3986 section 3.2.2), nothing percent-encoded.
 _HOST = re.compile(rb"(?:[a-z0-9_.~\-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?\Z")
+#: Protocols of an Upgrade field in which further requests would be made.
+_CARRIES_HTTP = re.compile(rb"h2|http|tls", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)\Z", re.IGNORECASE | re.DOTALL)
-
-#: Host values that have been checked, as sent -> in lower case.  Cleared when it is full.
-_HOSTS: dict[bytes, bytes] = {}
-_HOSTS_BOUND = 4096
 
 #: A Host that is longer is no name of ours, nor worth remembering: a DNS name has 253 bytes at most.
 _HOST_BOUND = 300
@@ -63,55 +64,11 @@ _REFUSED_METHODS = dict.fromkeys((b"CONNECT", b"TRACE"), "method_not_allowed") |
 #: llhttp's words for a version that it does not know, and for the preface of HTTP/2.
 _OTHER_VERSIONS = frozenset(("Invalid HTTP version", "Pause on PRI/Upgrade"))
 
+#: How many bytes on the wire one byte of a body may take: more, for long, and it is a flood of chunk extensions.
+_CHUNK_SLACK = 8
+
 #: Bytes that are parsed before the channel is asked to take what has come of them.
 _SLICE = 16384
-
-
-#: The end of a head.
-_END = b"\r\n\r\n"
-
-#: In a field section in lower case: the lines that decide what a request is, those that RequestHead.marks tells of, and
-#: an end of a head before the end.
-_MARKED_LINES = re.compile(
-    rb"\n(\r\n|[hctuera](?:ost|onnection|ontent-length|ransfer-encoding|pgrade|xpect|ange|uthorization):|if-)"
-)
-_HOST_ONLY = [b"host:"]
-_PLAIN_MARKS = frozenset((b"host:", b"connection:", *MARKS))
-
-#: Methods of requests that may be plain; see ``RequestParser._take``.
-_PLAIN_METHODS = frozenset((b"GET", b"HEAD", b"OPTIONS", b"DELETE"))
-
-
-class _Judge:
-    """
-    llhttp, without a word about what it finds: is this one whole request, of head alone?
-
-    One is enough for the process, because it is between messages whenever it has accepted one.
-    """
-
-    def __init__(self) -> None:
-        # The one callback is a method in C; it empties the set when a message is complete.
-        self._pending: set[int] = set()
-        self.on_message_complete = self._pending.clear
-        self._parser = HttpRequestParser(self)
-
-    def accepts(self, data: bytes) -> bool:
-        """
-        Does llhttp take ``data`` for one whole request?
-        """
-        self._pending.add(1)
-        try:
-            self._parser.feed_data(data)
-        except HttpParserError:
-            pass
-        else:
-            if not self._pending:
-                return True
-        self._parser = HttpRequestParser(self)
-        return False
-
-
-_judge = _Judge()
 
 
 def _checked_host(value: bytes) -> bytes:
@@ -123,9 +80,9 @@ def _checked_host(value: bytes) -> bytes:
     host = value.strip(b" \t").lower()
     if len(value) > _HOST_BOUND or (host and not _HOST.match(host)):
         raise ProxyError("http_request_error", "the Host is not valid")
-    if len(_HOSTS) >= _HOSTS_BOUND:
-        _HOSTS.clear()
-    _HOSTS[value] = _HOSTS[host] = host
+    if len(HOSTS) >= HOSTS_BOUND:
+        HOSTS.clear()
+    HOSTS[value] = HOSTS[host] = host
     return host
 
 
@@ -152,10 +109,10 @@ class RequestParser:
         "_head_bound",
         "_head_size",
         "_idle_bytes",
+        "_key",
         "_last",
         "_parser",
         "_primed",
-        "_tabs",
         "_target",
         "arriving",
         "in_head",
@@ -166,11 +123,13 @@ class RequestParser:
         "suspended",
     )
 
-    def __init__(self, head_bound: int = 32768, fields_bound: int = 100) -> None:
+    def __init__(self, head_bound: int = 32768, fields_bound: int = 100, key: str = "") -> None:
         """
         :param head_bound: bytes that a head, or a trailer section, may have.
         :param fields_bound: how many fields a head may have.
+        :param key: what stands before the names of these settings, for errors: ``listener.edge.``, say.
         """
+        self._key = key
         self._head_bound = head_bound
         self._fields_bound = fields_bound
         self._closed = False  # or refused: nothing is parsed any more
@@ -181,7 +140,6 @@ class RequestParser:
         self._idle_bytes = 0  # read since the last byte of the body, and no part of it
         self._last = False
         self._primed = False
-        self._tabs = False  # a tab has been read: values may have one at their ends
         self.arriving: RequestBody | None = None
         self.in_head = False
         self.leftover = b""
@@ -197,10 +155,8 @@ class RequestParser:
         if self.suspended or self.leftover:
             self.leftover += data
             return
-        if data[-4:] == _END and not (self.in_head or self._closed or self._last) and self.arriving is None and self._take(data):
+        if data[-4:] == b"\r\n\r\n" and not (self.in_head or self._closed or self._last) and self.arriving is None and self._take(data):
             return
-        if b"\t" in data:
-            self._tabs = True
         position = 0
         size = len(data)
         while position < size:
@@ -242,8 +198,11 @@ class RequestParser:
                     if self._head_size > self._head_bound:
                         self._refuse(self._too_large())
             elif arriving is not None and arriving is self.arriving:
-                # Chunk extensions, chunk sizes, trailers: whatever is no body is bounded like a head.
-                self._idle_bytes = 0 if arriving.received != before else self._idle_bytes + len(piece)
+                # Chunk extensions, chunk sizes, trailers: whatever is no body is bounded like a head, except that each
+                # byte of body pays for a few others: chunks may be small, but not all extension.
+                self._idle_bytes += len(piece) - _CHUNK_SLACK * (arriving.received - before)
+                if self._idle_bytes < 0:
+                    self._idle_bytes = 0
                 if self._idle_bytes > self._head_bound:
                     self._refuse(self._too_large())
             if position < size and self.messages and self.arriving is None:
@@ -283,51 +242,11 @@ class RequestParser:
 
     def _take(self, data: bytes) -> bool:
         """
-        Take ``data`` if it is one plain request, whole: HTTP/1.1, no body, nothing said about the connection.
-
-        Nearly all requests are.  llhttp judges them like all others, but calls nothing back: that takes a sixth of the
-        time of taking a head of twelve fields apart.  What is looked for here is what decides; the rest is left as it
-        is, for whoever wants it (``RequestHead.block``).  Whatever is not plain, and whatever is wrong, is left to the
-        long way, which gives the same result for a plain request.
+        Take ``data`` if it is one plain request, whole; the long way gives the same result.
         """
-        line = data.find(b"\r\n")
-        words = data[:line].split(b" ")
-        if len(words) != 3 or words[2] != b"HTTP/1.1":  # noqa: PLR2004  # method, target, version
+        head = plain_request(data, self._head_bound, self._fields_bound)
+        if head is None:
             return False
-        method, target, version = words
-        if method not in _PLAIN_METHODS or target[:1] != b"/" or b"#" in target:
-            return False
-        if len(data) > self._head_bound:
-            return False
-        lowered = data[line:-2].lower()
-        # One scan for all that decides costs as much as two searches for one name each.
-        marks = _MARKED_LINES.findall(lowered)
-        if marks != _HOST_ONLY:
-            if marks.count(b"host:") != 1 or not _PLAIN_MARKS.issuperset(marks):
-                return False
-            if b"connection:" in marks:
-                start = lowered.find(b"\r\nconnection:") + 13
-                if (
-                    lowered[start : lowered.find(b"\r", start)].strip(b" \t") != b"keep-alive"
-                    or marks.count(b"connection:") != 1
-                ):
-                    return False
-        start = lowered.find(b"\r\nhost:") + 7
-        host = _HOSTS.get(lowered[start : lowered.find(b"\r", start)].strip(b" \t"))
-        if host is None or lowered.count(b"\n") > self._fields_bound + 1:
-            return False
-        if not _judge.accepts(data):
-            return False
-        head = RequestHead(method, target, version, None)
-        head.block = data[line:-2]
-        head.lowered = lowered
-        head.marks = marks
-        head.host = host
-        path, mark, query = target.partition(b"?")
-        head.path = path
-        if mark:
-            head.query = query
-        self._last = False
         self.messages.append((head, None))
         return True
 
@@ -342,7 +261,7 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         # After the head these are trailers, and stay in the new Fields until on_message_complete.
-        self._fields.append((name.lower(), name, value))
+        self._fields.append((name.lower(), name, value.rstrip()))
 
     def on_headers_complete(self) -> None:
         self.in_head = False
@@ -354,8 +273,6 @@ class RequestParser:
         assert parser is not None
         fields = self._fields
         target = self._target
-        if self._tabs:
-            fields[:] = [(lower, name, value.rstrip(b" \t")) for lower, name, value in fields]
         version = parser.get_http_version()
         method = parser.get_method()
         head = RequestHead(method, target, b"HTTP/1.1", fields)
@@ -364,7 +281,8 @@ class RequestParser:
                 raise ProxyError("http_version_not_supported", f"HTTP/{version}")
             head.version = b"HTTP/1.0"
         if len(fields) > self._fields_bound:
-            raise self._too_large()
+            setting = f"{self._key}limits.fields = {self._fields_bound}"
+            raise ProxyError("request_header_too_large", "too many fields", setting)
         size = len(target)
         host = length = coding = expect = upgrade = None
         for lower, name, value in fields:
@@ -373,7 +291,7 @@ class RequestParser:
                 if lower == b"host":
                     if host is not None:
                         raise ProxyError("http_request_error", "several Host fields")
-                    host = _HOSTS.get(value)
+                    host = HOSTS.get(value)
                     if host is None:
                         host = _checked_host(value)
                 elif lower == b"content-length":
@@ -381,7 +299,7 @@ class RequestParser:
                 elif lower == b"transfer-encoding":
                     coding = value if coding is None else coding + b"," + value
                 elif lower == b"expect":
-                    expect = value
+                    expect = value if expect is None else expect + b", " + value
                 elif lower == b"upgrade":
                     upgrade = value if upgrade is None else upgrade + b", " + value
         if size + 4 * len(fields) > self._head_bound:
@@ -393,6 +311,8 @@ class RequestParser:
                 raise ProxyError("http_request_error", "no Host field")
             host = b""
         head.host = host
+        if doubtful([field[0] for field in fields]):
+            head.doubtful = take_out(fields)
         self._split_target(head, target)
         head.keep_alive = parser.should_keep_alive()
         self._last = not head.keep_alive
@@ -404,15 +324,15 @@ class RequestParser:
             if expect.strip(b" \t").lower() != b"100-continue":
                 raise ProxyError("expectation_failed", "only 100-continue can be expected")
             head.expects_continue = body is not None and head.version == b"HTTP/1.1"
-        # llhttp asks for an upgrade only where Connection lists it too.  h2c is refused by ignoring it: a tunnel
-        # would carry requests that nobody here has seen.  So is an upgrade with a body, and one in HTTP/1.0 (RFC 9110
-        # section 7.8).
+        # llhttp asks for an upgrade only where Connection lists it too.  h2c, and TLS (RFC 2817), are refused by
+        # ignoring them: a tunnel would carry requests that nobody here has seen.  So is an upgrade with a body, and one
+        # in HTTP/1.0 (RFC 9110 section 7.8).
         if (
             upgrade is not None
             and body is None
             and version == "1.1"
             and parser.should_upgrade()
-            and b"h2c" not in upgrade.lower()
+            and not _CARRIES_HTTP.search(upgrade)
         ):
             head.upgrade = upgrade
         self._fields = Fields()
@@ -431,6 +351,8 @@ class RequestParser:
             if self._primed or not self._parser.should_upgrade():  # type: ignore[union-attr]  # we are called by it
                 self._primed = False
                 body.trailers, self._fields = self._fields, Fields()
+                if body.trailers:
+                    take_out(body.trailers)
                 body.complete = True
                 self.arriving = None
             # Else llhttp skipped the body for an upgrade that we ignore: see _upgraded.
@@ -472,7 +394,7 @@ class RequestParser:
             if absolute is not None:
                 # The authority of the target wins over Host (section 3.2.2).
                 host, target = absolute.groups()
-                head.host = _HOSTS.get(host) or _checked_host(host)
+                head.host = HOSTS.get(host) or _checked_host(host)
                 if not head.host:
                     raise ProxyError("http_request_error", "the target has no host")
                 if target[:1] != b"/":
@@ -512,7 +434,7 @@ class RequestParser:
     def _too_large(self) -> ProxyError:
         # What the larger half is decides, so that it does not matter how the head was cut.
         word = "request_target_too_long" if 2 * len(self._target) > self._head_bound else "request_header_too_large"
-        return ProxyError(word, setting=f"limits.header = {self._head_bound}")
+        return ProxyError(word, setting=f"{self._key}limits.header = {Size(self._head_bound)}")
 
     @staticmethod
     def _meaning(error: HttpParserError, data: bytes) -> ProxyError:

@@ -17,7 +17,9 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web import http, resource
 
+from twistginx.config.units import Size
 from twistginx.errors import ProxyError
+from twistginx.http import requestid
 from twistginx.http.body import RequestBody
 from twistginx.http.lazy import lazy
 from twistginx.http.message import Fields, Reply, RequestHead
@@ -53,10 +55,6 @@ class Request(Response):
         self.channel = channel
         self.head = head
         self.body = body
-        self.method = head.method
-        self.uri = head.target
-        self.path = head.path
-        self.clientproto = head.version
         self._began = monotonic()
 
     # Who asks, and for what.
@@ -75,22 +73,21 @@ class Request(Response):
 
     @lazy
     def peer_ip(self) -> bytes:
-        host = getattr(self.channel.address, "host", None)
-        return host.encode() if host else b"unix"
+        return self.channel.peer_ip
 
     @lazy
     def from_trusted(self) -> bool:
         site = self.site
-        return site is not None and site.trusts(self.peer_ip)
+        return site is not None and site.trusted is not None and site.trusted.contains(self.channel.peer_ip)
 
     @lazy
     def client_ip(self) -> bytes:
         if not self.from_trusted:
-            return self.peer_ip
+            return self.channel.peer_ip
         # Right to left: the first address that is not a trusted proxy's is the client's (RFC 7239 section 5.2, for the
         # older field); what stands left of it is the client's own claim.
-        trusts = self.site.trusts
-        address = self.peer_ip
+        trusts = self.site.trusted.contains
+        address = self.channel.peer_ip
         for hop in reversed(self.head.fields.joined(b"x-forwarded-for").split(b",")):
             hop = _bare_address(hop.strip())  # noqa: PLW2901
             if not hop:
@@ -112,6 +109,14 @@ class Request(Response):
                 return claimed.strip().lower()
         return self.channel.scheme
 
+    @lazy
+    def request_id(self) -> bytes:
+        """
+        The name of this request: what a trusted proxy calls it, or a new one.
+        """
+        said = requestid.accepted(self.head.first(requestid.LOWER)) if self.from_trusted else None
+        return said or requestid.made()
+
     # From head to resource.
 
     def begin(self, site: Any) -> None:
@@ -120,12 +125,14 @@ class Request(Response):
         """
         self.site = site
         try:
+            if self.head.doubtful is not None:
+                self._sort_out(self.head.doubtful)
             if site is None:
                 self.fail(ProxyError("destination_not_found", "no site has this name"))
                 return
             route = self.route = site.route_for(self)
             if route is None:
-                if self.path == b"*":
+                if self.head.path == b"*":
                     self._handleStar()
                     return
                 self.fail(ProxyError("destination_not_found", "no route matches"))
@@ -159,7 +166,17 @@ class Request(Response):
         """
         The failure of a body that is larger than the route allows.
         """
-        return ProxyError("request_body_too_large", setting=f"limits.body = {self.route.body_limit}")
+        return ProxyError("request_body_too_large", setting=f"limits.body = {Size(self.route.body_limit)}")
+
+    def _sort_out(self, doubtful: Fields) -> None:
+        """
+        Fields whose names might be taken for others: what the site allows goes back to the fields.
+        """
+        dropped = len(doubtful)
+        if self.site is not None:
+            kept, dropped = self.site.names.sort_out(doubtful)
+            self.head.fields.extend(kept)
+        self.channel.frontend.tally.dropped_fields += dropped
 
     def _admit(self, index: int) -> None:
         """

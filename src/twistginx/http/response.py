@@ -34,6 +34,7 @@ from twistginx.http.wire import (
     date_line,
     head_block,
     last_chunk,
+    status_line,
 )
 from twistginx.net.sendfile import FileSending
 
@@ -104,17 +105,21 @@ class Response(TwistedRequest):
             except ValueError:
                 self.processingFailed(Failure())
                 return
-        self.status = reply.status
+        status = self.status = reply.status
         self.started = True
-        lines = wire + date_line() + self._connection_line() + b"\r\n"
-        if body and self.method != b"HEAD" and reply.status not in BODYLESS:
-            self.sent_bytes = len(body)
-            if len(body) <= _JOIN:
-                self.channel.write(lines + body)
-            else:
-                self.channel.writeSequence([lines, body])
+        head = self.head
+        if body and (head.method == b"HEAD" or status in BODYLESS):
+            body = b""
+        channel = self.channel
+        if self.body is None and head.keep_alive and not channel.closing and head.version == b"HTTP/1.1":
+            pieces = (wire, date_line(), b"\r\n", body)
         else:
-            self.channel.write(lines)
+            pieces = (wire, date_line(), self._connection_line(), b"\r\n", body)
+        self.sent_bytes = len(body)
+        if len(body) <= _JOIN:
+            channel.transport.write(b"".join(pieces))
+        else:
+            channel.writeSequence([b"".join(pieces[:-1]), body])
         self._finished()
 
     def _send_whole(self, body: Any) -> None:
@@ -203,8 +208,11 @@ class Response(TwistedRequest):
     def _write_head(self, head: ResponseHead, more: bool) -> None:
         status = head.status
         length = head.length
+        silent = self.head.method == b"HEAD" or status in BODYLESS
+        if head.block is not None:
+            self._pass_head(head, more)
+            return
         fields = head.fields
-        silent = self.method == b"HEAD" or status in BODYLESS
         names = {field[0] for field in fields}
         if not names.isdisjoint(FRAMING):
             # To a HEAD, and in a 304, Content-Length says what a GET would have had.
@@ -235,6 +243,25 @@ class Response(TwistedRequest):
                 lines += CHUNKED_LINE
             else:
                 self.head.keep_alive = False  # the end of the connection is the end of the body
+        lines += self._connection_line() + b"\r\n"
+        if more:
+            self._pending = lines
+        else:
+            self.channel.write(lines)
+
+    def _pass_head(self, head: ResponseHead, more: bool) -> None:
+        """
+        The head of a plain answer (``http.plain``), as nobody has looked at its fields: they pass in one piece.
+        """
+        status = self.status = head.status
+        self.started = True
+        self._left = head.length
+        lowered = head.lowered
+        lines = status_line(status, head.phrase) + head.block[2:]  # type: ignore[index]  # the caller has looked
+        if b"\r\nserver:" not in lowered:
+            lines += SERVER_LINE
+        if b"\r\ndate:" not in lowered:
+            lines += date_line()
         lines += self._connection_line() + b"\r\n"
         if more:
             self._pending = lines
@@ -496,6 +523,8 @@ class Response(TwistedRequest):
         channel = self.channel
         route = self.route
         log = channel.frontend.log
+        if self._error is not None:
+            channel.frontend.tally.failed(self._error.reason.word)
         hooks = route.finished if route is not None else _NOTHING
         if log is not None or hooks:
             error = self._error
@@ -505,7 +534,7 @@ class Response(TwistedRequest):
                 monotonic() - self._began,
                 error.reason.word if error is not None else "",
                 str(error) if error is not None else "",
-                self.upstream_name.decode("latin-1"),
+                self.upstream_name.decode("latin-1") if self.upstream_name else "",
             )
             for hook in hooks:
                 try:

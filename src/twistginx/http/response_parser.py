@@ -26,11 +26,15 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from twistginx.errors import ProxyError
 from twistginx.http.message import Fields, ResponseHead
+from twistginx.http.plain import plain_response
 from twistginx.http.trailers import safe_trailers
 from twistginx.http.wire import HOP_BY_HOP
 
 #: Bytes that the heads of one answer (the informational ones included), or its trailer section, may have.
 HEAD_BOUND: Final = 65536
+
+#: How many bytes on the wire one byte of a body may take: more, for long, and it is a flood of chunk extensions.
+_CHUNK_SLACK: Final = 8
 
 #: Fields that decide framing, or how the connection goes on; all others pass through unread.
 _DECIDING = HOP_BY_HOP | {b"content-length", b"content-type"}
@@ -183,6 +187,10 @@ class ResponseParser:
         if self.head is None:
             seen = self._seen
             if not seen:
+                if not (self._bodiless or self._stale):
+                    plain = plain_response(data)
+                    if plain is not None:
+                        return self._take(len(data), *plain)
                 # Asking llhttp for the version costs half a microsecond.
                 self._modern = data.startswith(b"HTTP/1.1 ")
             self._seen = seen + len(data)
@@ -201,6 +209,20 @@ class ResponseParser:
         if self._failure is not None:
             raise self._failure
         return self._tell(len(data))
+
+    def _take(self, size: int, head: ResponseHead, body: bytes) -> bool:
+        """
+        A plain answer, whole, of ``size`` bytes.
+        """
+        self._seen = size
+        self.head = head
+        self.complete = self.reusable = self._told = True
+        receiver = self._receiver
+        if receiver is not None:
+            receiver.response_head(head, True)
+            if body and self._receiver is receiver:
+                receiver.response_data(body)
+        return True
 
     def eof(self, clean: bool) -> None:
         """
@@ -389,17 +411,25 @@ class ResponseParser:
             if self.trailers is not None:
                 self._check_trailers(self.trailers)
         if pieces:
-            self._quiet = 0
             data = pieces[0] if len(pieces) == 1 else b"".join(pieces)
             pieces.clear()
+            if not self.complete and (self._quiet or size > _CHUNK_SLACK * len(data)):
+                self._count(size - _CHUNK_SLACK * len(data))
             if self._receiver is receiver and receiver is not None:
                 receiver.response_data(data)
         elif head is not None and not self.complete:
-            # Chunk extensions, chunk sizes, trailers: whatever is no body is bounded like a head, with slack.
-            self._quiet += size
-            if self._quiet > 2 * HEAD_BOUND:
-                raise _trailers_too_large("trailer section, or what surrounds a chunk,")
+            self._count(size)
         return self.complete
+
+    def _count(self, size: int) -> None:
+        """
+        Chunk extensions, chunk sizes, trailers: whatever is no body is bounded like a head, with slack.
+
+        :param size: bytes that are no body; each byte of body pays for a few of them.
+        """
+        self._quiet = max(0, self._quiet + size)
+        if self._quiet > 2 * HEAD_BOUND:
+            raise _trailers_too_large("trailer section, or what surrounds a chunk,")
 
     def _check_trailers(self, trailers: Fields) -> None:
         if sum([len(name) + len(value) + 4 for _, name, value in trailers]) > HEAD_BOUND:

@@ -59,6 +59,22 @@ class TwistedRequest(server.Request):
     # What is made when it is read.
 
     @lazy
+    def method(self) -> bytes:
+        return self.head.method
+
+    @lazy
+    def uri(self) -> bytes:
+        return self.head.target
+
+    @lazy
+    def path(self) -> bytes:
+        return self.head.path
+
+    @lazy
+    def clientproto(self) -> bytes:
+        return self.head.version
+
+    @lazy
     def requestHeaders(self) -> Headers:
         headers = Headers()
         for _, name, value in self.head.fields:

@@ -166,4 +166,7 @@ class Upload:
         elif self._chunked:
             self._transport.writeSequence([head + chunk_size(data), data, b"\r\n"])
         else:
-            self._transport.writeSequence([head, data])
+            # Not as a sequence, which the transport would join.
+            if head:
+                self._transport.write(head)
+            self._transport.write(data)

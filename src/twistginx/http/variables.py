@@ -177,6 +177,7 @@ _VARIABLES: Final[dict[str, Getter]] = {
     "query": lambda request, outcome=None: request.head.query or b"",
     "uri": lambda request, outcome=None: request.head.target,
     "scheme": lambda request, outcome=None: request.scheme,
+    "request_id": lambda request, outcome=None: request.request_id,
     "status": _status,
     "upstream": lambda request, outcome=None: request.upstream_name,
     "time_local": lambda request, outcome=None: _times_now()[1],

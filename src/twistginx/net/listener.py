@@ -21,10 +21,13 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
+from twisted.logger import LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistginx.errors import TwistginxError
+from twistginx.net.capacity import Capacity, Limit, Refusals
+from twistginx.net.proxyprotocol import ProxyHeader
 
 #: Connections that the kernel may hold for us; Twisted's own default is 50.  Linux takes no more than this unless told.
 BACKLOG: Final = 4096
@@ -63,19 +66,34 @@ class Listener(Factory):
     :ivar frontend: what serves its connections (``build_protocol(listener, address)``), swapped at commit.  None before
         the first commit: connections that come so early are closed.
     :ivar tls: the ``net.tls.TLSServer`` that stands between, swapped at commit; None for plain text.
+    :ivar proxy_protocol: the ``net.proxied.ProxyProtocol`` that stands under that, swapped at commit; None: whoever
+        connects is the client.
+    :ivar limit: how many connections there may be, swapped at commit; None: as many as the process may have.
     :ivar connections: the protocols that are open.  They add and remove themselves.
+    :ivar leaving: protocols that only tell their client that there are too many.  They add and remove themselves.
     :ivar accepted: how many connections came, ever.
+    :ivar refusals: those of them that were turned away.
     """
 
     noisy = False
 
-    def __init__(self, reactor: Any, endpoint: str, backlog: int = BACKLOG) -> None:
+    def __init__(self, reactor: Any, endpoint: str, backlog: int = BACKLOG, capacity: Capacity | None = None) -> None:
+        """
+        :param capacity: of the process; None: it has no limit.
+        """
         self.endpoint = endpoint
         self.backlog = backlog
         self.frontend: Any = None
         self.tls: Any = None
+        self.proxy_protocol: Any = None
+        self.limit: Limit | None = None
         self.connections: set[Any] = set()
+        self.leaving: set[Any] = set()
         self.accepted = 0
+        self.refusals = Refusals(endpoint, reactor)
+        self._capacity = capacity
+        if capacity is not None:
+            capacity.include(self)
         self._reactor = reactor
         self._port: IListeningPort | None = None
 
@@ -124,6 +142,8 @@ class Listener(Factory):
         connections = tuple(self.connections)
         for connection in connections:
             connection.transport.abortConnection()
+        for connection in tuple(self.leaving):
+            connection.transport.abortConnection()
         return len(connections)
 
     def buildProtocol(self, addr: IAddress) -> IProtocol | None:  # type: ignore[override]  # any IProtocol will do
@@ -131,8 +151,44 @@ class Listener(Factory):
         if frontend is None:
             return None
         self.accepted += 1
-        protocol: IProtocol = frontend.build_protocol(self, addr)
-        return protocol if self.tls is None else self.tls.wrap(protocol, self.connections)
+        proxy_protocol = self.proxy_protocol
+        if proxy_protocol is not None and not proxy_protocol.admits(addr):
+            self.refusals.note("proxy_protocol_denied", addr, "it is not one of those in proxy_protocol")
+            return None
+        reached = self._reached()
+        if reached is not None:
+            self.refusals.note("connection_limit", addr, f"{reached.setting} is reached", LogLevel.warn)
+            farewell: IProtocol | None = frontend.turn_away(self) if self.tls is None else None
+            return farewell
+        if proxy_protocol is not None:
+            proxied: IProtocol = proxy_protocol.wrap(self, addr)
+            return proxied
+        return self.protocol_for(addr)
+
+    def protocol_for(self, address: IAddress, header: ProxyHeader | None = None) -> IProtocol | None:
+        """
+        What serves a connection.
+
+        :param address: the client's.
+        :param header: of the PROXY protocol, where that has said who the client is.
+        :return: None where nobody wants to.
+        """
+        protocol = self.frontend.build_protocol(self, address)
+        if protocol is None:
+            return None
+        if header is not None:
+            protocol.proxy_header = header
+        served: IProtocol = protocol if self.tls is None else self.tls.wrap(protocol, self.connections)
+        return served
+
+    def _reached(self) -> Limit | None:
+        """
+        The limit that a connection more would break.
+        """
+        limit = self.limit
+        if limit is not None and len(self.connections) >= limit.connections:
+            return limit
+        return None if self._capacity is None else self._capacity.reached
 
     def acceptableProtocols(self) -> list[bytes]:
         """

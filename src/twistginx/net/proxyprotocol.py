@@ -1,8 +1,8 @@
 """
 The PROXY protocol: the line, or the block, in which a proxy before us says for whom it has connected.
 
-References are to the specification, https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt.  Version 1 is a line of
-text (section 2.1), version 2 is binary (section 2.2).  Pure: bytes in, a value out.
+References are to the specification, https://www.haproxy.org/download/3.0/doc/proxy-protocol.txt.  Version 1 is a line
+of text (section 2.1), version 2 is binary (section 2.2).  Pure: bytes in, a value out.
 """
 
 from __future__ import annotations
@@ -98,6 +98,13 @@ class ProxyHeader:
     destination: tuple[str, int] | bytes | None = None
     tlvs: tuple[tuple[int, bytes], ...] = ()
     tls: TLSInformation | None = None
+
+    @property
+    def by_tls(self) -> bool:
+        """
+        Has the client come to the proxy by TLS?
+        """
+        return self.tls is not None and self.tls.by_client
 
     def tlv(self, kind: int) -> bytes:
         """

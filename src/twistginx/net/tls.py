@@ -171,7 +171,7 @@ class ClientTLS(TLSLayer):
     Handshakes, and verifies the certificate of the server.
 
     :ivar ready: fires with the protocol above when that is connected, or fails with a ``ProxyError``:
-        ``tls_certificate_error``, ``tls_protocol_error`` or ``connection_timeout``.  Cancelling it aborts.
+        ``tls_certificate_error``, ``tls_alert_received``, ``tls_protocol_error`` or ``connection_timeout``.  Cancelling it aborts.
     """
 
     __slots__ = ("_context", "_identity", "_server_name", "ready")
@@ -221,6 +221,8 @@ class ClientTLS(TLSLayer):
             error = ProxyError("tls_certificate_error", error.verify_message)
         elif isinstance(error, TimeoutError):
             error = ProxyError("connection_timeout", f"TLS: {error}")
+        elif isinstance(error, ssl.SSLError) and "ALERT" in (error.reason or ""):
+            error = ProxyError("tls_alert_received", reason_of(error))
         elif not isinstance(error, ProxyError):
             error = ProxyError("tls_protocol_error", reason_of(error))
         self.ready.errback(error)

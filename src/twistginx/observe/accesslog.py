@@ -126,7 +126,8 @@ def json(wall: Callable[[], float] = time) -> Format:
             f'"http.request.method":{_quoted(head.method)},"url.scheme":{_quoted(request.scheme)},'
             f'"server.address":{_quoted(head.host)},"url.path":{_quoted(head.path)},'
             f'"network.protocol.version":{_quoted(head.version[5:])},"http.response.status_code":{record.status},'
-            f'"http.response.body.size":{record.sent},"t_total":{record.seconds:.6f}'
+            f'"http.response.body.size":{record.sent},"t_total":{record.seconds:.6f},'
+            f'"request_id":"{request.request_id.decode()}"'
         )
         if head.query is not None:
             text += f',"url.query":{_quoted(head.query)}'

@@ -4,21 +4,22 @@ What the process counts.  A count is a plain attribute, so that the hot path pay
 
 from __future__ import annotations
 
+from twistginx.http.tally import Tally
 
-class Counters:
+
+class Counters(Tally):
     """
     The counts of one process, since it started.  They outlive reloads.
 
-    :ivar requests: received, on all of them; also those that were refused.
     :ivar lost_lines: of the access log, that could not be written.
     :ivar reloads: that took effect.
     :ivar refused_reloads: that changed nothing, because something was wrong.
     """
 
-    __slots__ = ("lost_lines", "refused_reloads", "reloads", "requests")
+    __slots__ = ("lost_lines", "refused_reloads", "reloads")
 
     def __init__(self) -> None:
-        self.requests = 0
+        super().__init__()
         self.lost_lines = 0
         self.reloads = 0
         self.refused_reloads = 0

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistginx.errors import ProxyError, Retry
+from twistginx.http import requestid
 from twistginx.http.client import QUIET, ClientConnection, Patience
 from twistginx.http.message import Fields, ResponseHead
 from twistginx.http.upload import Upload
@@ -155,6 +156,7 @@ class Exchange:
             self._upstream.succeeded(peer)  # type: ignore[arg-type]
         request = self._request
         request.source = self
+        head.put(requestid.LOWER, requestid.NAME, request.request_id)
         request.start(head, more)
         if not request.channel.writable:
             self.pauseProducing()
@@ -182,6 +184,7 @@ class Exchange:
         connection, self._connection = self._connection, None
         assert connection is not None
         request = self._request
+        head.put(requestid.LOWER, requestid.NAME, request.request_id)
         request.start(head)
         if request.ended:  # a policy has answered instead
             connection.abort()

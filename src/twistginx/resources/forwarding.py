@@ -3,16 +3,17 @@ A request's head on its way to an upstream.  Pure.
 
 What leaves is what came, byte for byte and in order, but for these: fields of the one connection (RFC 9110 section
 7.6.1) are taken out, and ``Expect``, which the channel has answered for; ``Host`` is the authority that the request was
-routed by; ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are said anew, so that nobody can claim them.  No ``Via`` is
-said: servers take it as a reason not to compress, and the answer must not depend on us.
+routed by; ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are said anew, so that nobody can claim them, and so is
+``X-Request-ID``.  No ``Via`` is said: servers take it as a reason not to compress, and the answer must not depend on us.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
+from twistginx.http import requestid
 from twistginx.http.message import Fields, RequestHead
-from twistginx.http.wire import HOP_BY_HOP
+from twistginx.http.wire import HOP_BY_HOP, connection_options
 
 #: Fields that pass as they are.  Looking them up here is all that most fields cost.
 _PLAIN: Final = frozenset(
@@ -72,6 +73,10 @@ _TAKEN_OUT: Final = HOP_BY_HOP | {b"expect", b"http2-settings"}
 
 _NOTHING: Final[frozenset[bytes]] = frozenset()
 
+#: Marks of a head (``http.message.MARKS``) that passes as it is.
+_PASSED: Final = frozenset((b"host:", b"connection:", b"if-", b"range:", b"authorization:"))
+_NOT_KNOWN: Final = (b"?",)
+
 
 def forwarded_target(request: Any) -> bytes:
     """
@@ -92,6 +97,8 @@ def forwarded_head(request: Any, head: RequestHead, target: bytes, named: frozen
     :param head: what to send: ``request.head``, or a copy that policies have had, whose Host is then as it stands.
     :param named: fields that Connection names, to be taken out.
     """
+    if head.block is not None and _PASSED.issuperset(head.marks or _NOT_KNOWN):
+        return _spliced_head(request, head, target)
     authority = request.head.host
     fields = [field for field in head.fields if field[0] not in named] if named else head.fields
     unchanged = head is request.head
@@ -120,7 +127,7 @@ def forwarded_head(request: Any, head: RequestHead, target: bytes, named: frozen
                     forwarded_host = value
                 else:
                     lines.append(name + b": " + value)
-        elif lower != b"forwarded" or request.from_trusted:
+        elif (lower != b"forwarded" or request.from_trusted) and lower != requestid.LOWER:
             lines.append(name + b": " + value)
     if connection is not None and connection.lower() not in _USUAL:
         listed = frozenset([option.strip(b" \t") for option in connection.lower().split(b",")]) - _OPTIONS
@@ -133,6 +140,7 @@ def forwarded_head(request: Any, head: RequestHead, target: bytes, named: frozen
     lines.append(b"X-Forwarded-Proto: " + (request.scheme if forwarded_proto is None else forwarded_proto))
     if authority:
         lines.append(b"X-Forwarded-Host: " + (authority if forwarded_host is None else forwarded_host))
+    lines.append(b"X-Request-ID: " + request.request_id)
     if head.length is None:
         lines.append(b"Transfer-Encoding: chunked")
     takes_trailers = te is not None and b"trailers" in te.lower()
@@ -147,6 +155,22 @@ def forwarded_head(request: Any, head: RequestHead, target: bytes, named: frozen
     return b"\r\n".join(lines)
 
 
+def _spliced_head(request: Any, head: RequestHead, target: bytes) -> bytes:
+    """
+    The same for a head of which nothing but a ``Connection: keep-alive`` is to be taken out: its field section passes as
+    it was received, in one piece.
+    """
+    block: bytes = head.block  # type: ignore[assignment]  # the caller has looked
+    if b"connection:" in head.marks:  # type: ignore[operator]
+        start = head.lowered.find(b"\r\nconnection:")
+        block = block[:start] + block[head.lowered.find(b"\r\n", start + 2) :]
+    channel = request.channel
+    return (
+        b"%b %b HTTP/1.1%bX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n\r\n"
+        % (head.method, target, block, channel.peer_ip, channel.scheme, head.host, request.request_id)
+    )
+
+
 def prepared_head(request: Any, target: bytes) -> tuple[RequestHead, tuple[Any, ...]]:
     """
     A copy of the head, after the policies of the route have had it, and the filters that they want for the body.
@@ -156,7 +180,10 @@ def prepared_head(request: Any, target: bytes) -> tuple[RequestHead, tuple[Any, 
     :raise ValueError: when a policy has put a line end where it would split the request.
     """
     original: RequestHead = request.head
-    head = RequestHead(original.method, target, original.version, Fields(original.fields))
+    # What Connection names goes before the policies come, so that a client cannot have their fields taken out again.
+    named = connection_options(original.fields) - _OPTIONS | {b"connection"}
+    fields = Fields([field for field in original.fields if field[0] not in named])
+    head = RequestHead(original.method, target, original.version, fields)
     head.host = original.host
     head.path, mark, query = target.partition(b"?")
     head.query = query if mark else None

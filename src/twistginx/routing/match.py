@@ -15,6 +15,13 @@ def _decoded(match: re.Match[bytes]) -> bytes:
     return b"%2F" if byte == b"/" else byte
 
 
+def decoded(path: bytes) -> bytes:
+    """
+    A path whose percent-escapes are decoded once, except ``%2F``.
+    """
+    return _ESCAPE.sub(_decoded, path)
+
+
 def normalised(path: bytes) -> bytes:
     """
     A path in the one spelling that matching compares (RFC 3986 section 6.2.2).
@@ -26,7 +33,7 @@ def normalised(path: bytes) -> bytes:
     b'/b%2Fc/d'
     """
     if b"%" in path:
-        path = _ESCAPE.sub(_decoded, path)
+        path = decoded(path)
     elif b"//" not in path and b"/." not in path:
         return path
     if b"//" not in path and b"/." not in path:

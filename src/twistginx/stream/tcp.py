@@ -11,6 +11,8 @@ from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProto
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twistginx.net.proxyprotocol import ProxyHeader
+
 
 class StreamFrontend:
     """
@@ -42,6 +44,11 @@ class StreamFrontend:
         kind = HalfClosingStreamConnection if IHalfCloseableProtocol.providedBy(protocol) else StreamConnection
         return kind(self, listener, address, protocol)
 
+    def turn_away(self, listener: Any) -> None:
+        """
+        A connection too many is closed without a word: who knows what would be understood.
+        """
+
 
 @implementer(IProtocol)
 class StreamConnection:
@@ -51,16 +58,27 @@ class StreamConnection:
     The protocol of the resource has the transport itself, so writing costs nothing here, and reading one call.
 
     :ivar listener: the one that accepted it.
-    :ivar client_ip: who is connected; empty on a UNIX socket.
+    :ivar client_ip: who is connected, or for whom a proxy is; empty on a UNIX socket.
+    :ivar proxy_header: what a proxy before us has said by the PROXY protocol; None where that is not spoken.
     :ivar protocol: the resource's; None when it was refused.
     :ivar transport: None before there is one.
     """
 
-    __slots__ = ("__weakref__", "_frontend", "client_ip", "factory", "listener", "protocol", "transport")
+    __slots__ = (
+        "__weakref__",
+        "_frontend",
+        "client_ip",
+        "factory",
+        "listener",
+        "protocol",
+        "proxy_header",
+        "transport",
+    )
 
     def __init__(self, frontend: StreamFrontend, listener: Any, address: IAddress, protocol: Any) -> None:
         self.listener = listener
         self.client_ip: bytes = getattr(address, "host", "").encode("ascii")
+        self.proxy_header: ProxyHeader | None = None
         self.protocol = protocol
         self.transport: Any = None
         self.factory: object = None

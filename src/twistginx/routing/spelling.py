@@ -1,0 +1,84 @@
+"""
+Paths that are spelled so that two servers read them differently.  Pure.
+
+Routes match the normalised path, and what an upstream is sent is the path as it came.  A server that reads it in
+another way (it decodes ``%2F``, takes a backslash for a slash, cuts off ``;parameters``, decodes twice) may find
+something else behind it than the route that was chosen was meant for, and whose policies have judged the request.  So
+the readings that are known of servers are tried, and when they lead to different routes, the request is refused.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+#: What a path can have in it that somebody reads in another way than we do.
+_DOUBTFUL: Final = re.compile(rb"[;\\]|//|/\.|%(?:2[eEfF5]|3[bB]|5[cC])")
+
+#: What no path can have: a NUL, where files' names end; a backslash (RFC 3986 section 3.3), which browsers send as a
+#: slash; a percent sign that escapes nothing.
+_IMPOSSIBLE: Final = re.compile(rb"%00|\x00|\\|%(?![0-9A-Fa-f]{2})")
+
+_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_PARAMETERS: Final = re.compile(rb";[^/]*")
+
+_MEANINGS: Final = {
+    0x00: "the path has a NUL in it",
+    0x5C: "the path has a backslash in it",
+    0x25: "the path has a percent sign that escapes nothing",
+}
+
+
+def impossible(path: bytes) -> str:
+    """
+    Why ``path``, as it was sent, can be no path; empty when it can.
+    """
+    found = _IMPOSSIBLE.search(path)
+    if found is None:
+        return ""
+    return _MEANINGS[0x00 if found[0] == b"%00" else found[0][0]]
+
+
+def is_doubtful(path: bytes) -> bool:
+    """
+    Can ``path``, as it was sent, be read in more than one way?
+    """
+    return _DOUBTFUL.search(path) is not None
+
+
+def readings(path: bytes) -> set[bytes]:
+    """
+    How other servers may read ``path``, which was sent so: decoded, without parameters, dot segments resolved.
+    """
+    # Of "/a//../b", those that merge slashes first make "/b", all others "/a/b" (RFC 3986 section 5.2.4).
+    found = set()
+    once = _ESCAPE.sub(_decoded, path)
+    for decoded in (path, once, _ESCAPE.sub(_decoded, once)):
+        for text in (decoded, decoded.replace(b"\\", b"/"), _PARAMETERS.sub(b"", decoded.replace(b"\\", b"/"))):
+            found.add(_resolved(text, merge=True))
+            if b"/.." in text:
+                found.add(_resolved(text, merge=False))
+    return found
+
+
+def _decoded(match: re.Match[bytes]) -> bytes:
+    return bytes.fromhex(match[1].decode())
+
+
+def _resolved(path: bytes, merge: bool) -> bytes:
+    """
+    Dot segments resolved, never above the root.
+
+    :param merge: empty segments are none; else each is one.
+    """
+    kept: list[bytes] = []
+    segments = path[1:].split(b"/")
+    for segment in segments:
+        if segment == b"..":
+            if kept:
+                kept.pop()
+        elif segment != b"." and (segment or not merge):
+            kept.append(segment)
+    kept = [segment for segment in kept if segment]
+    directory = segments[-1] in (b"", b".", b"..") and bool(kept)
+    return b"/" + b"/".join(kept) + (b"/" if directory else b"")
