@@ -110,7 +110,7 @@ class ShippedTests(SynchronousTestCase):
             except ConfigError as error:
                 refused.add(path.name)
                 self.assertIn("certs", str(error))
-        self.assertEqual(refused, {"tls.toml", "https-upstream.toml"})
+        self.assertEqual(refused, {"tls.toml", "https-upstream.toml", "behind-haproxy.toml"})
 
 
 class ReadmeTests(SynchronousTestCase):

@@ -154,7 +154,8 @@ REASONS: Final = _table(
     ("http_upgrade_failed", _U, 502, _NO, "The upstream server changed the protocol without being asked."),
     # What we did, or are told to do.
     ("destination_unavailable", _S, 503, _UNSENT, "No upstream server is available."),
-    ("too_many_connections", _S, 503, _NO, "This server has too many connections."),
+    ("connection_limit", _S, 503, _NO, "This server has too many connections."),
+    ("shutting_down", _S, 503, _NO, "This server is being stopped."),
     ("proxy_internal_error", _S, 500, _NO, "Something went wrong in this server."),
 )
 

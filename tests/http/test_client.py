@@ -59,6 +59,12 @@ class Receiver:
     def response_end(self, trailers: Fields | None) -> None:
         self.events.append("end")
 
+    def response_whole(self, head: ResponseHead, body: bytes) -> None:
+        self.response_head(head, True)
+        if body:
+            self.response_data(body)
+        self.response_end(None)
+
     def response_upgraded(self, head: ResponseHead, rest: bytes) -> None:
         self.events.append(("upgraded", rest))
 
@@ -239,7 +245,7 @@ class ClientConnectionTests(ConnectionCase):
         """
         self.receiver.response_head = lambda head, more: self.connection.abort()  # type: ignore[method-assign]
         self.send()
-        self.connection.dataReceived(OK)
+        self.connection.dataReceived(OK[:-1])
         self.assertEqual(self.receiver.events, [])
         self.assertEqual(self.owner.free, [])
 

@@ -16,13 +16,16 @@ from twistginx.http.errorpage import reply_for
 from twistginx.http.message import Fields, Reply, RequestHead
 
 
-def page(error: ProxyError, accept: bytes = b"", target: bytes = b"/", route: Any = None) -> Reply:
+def page(
+    error: ProxyError, accept: bytes = b"", target: bytes = b"/", route: Any = None, trusted: bool = False
+) -> Reply:
     """
     The answer to a request that failed.
     """
     fields = Fields.of([(b"Host", b"a"), (b"Accept", accept), (b"Referer", b"<secret>")])
     head = RequestHead(b"GET", target, b"HTTP/1.1", fields)
-    return reply_for(error, SimpleNamespace(head=head, route=route))  # type: ignore[arg-type]
+    request = SimpleNamespace(head=head, route=route, request_id=b"0123abcd", from_trusted=trusted)
+    return reply_for(error, request)  # type: ignore[arg-type]
 
 
 class PageTests(SynchronousTestCase):
@@ -41,6 +44,8 @@ class PageTests(SynchronousTestCase):
                 self.assertIn(word.encode(), reply.body)
                 self.assertEqual(reply.fields.first(b"proxy-status"), b"twistginx; error=" + word.encode())
                 self.assertEqual(reply.fields.first(b"cache-control"), b"no-store")
+                self.assertIn(b"0123abcd", reply.body)
+                self.assertEqual(reply.fields.every(b"x-request-id"), [b"0123abcd"])
 
     def test_forms(self) -> None:
         """
@@ -51,6 +56,11 @@ class PageTests(SynchronousTestCase):
             (b"application/json", b"application/problem+json"),
             (b"application/problem+json, */*", b"application/problem+json"),
             (b"TEXT/HTML", b"text/html; charset=utf-8"),
+            (b"application/json, text/html;q=0.5", b"application/problem+json"),
+            (b"application/json;q=0.5, text/html", b"text/html; charset=utf-8"),
+            (b"application/vnd.api+json", b"application/problem+json"),
+            (b"text/html;q=0, */*;q=0.1", b"text/plain; charset=utf-8"),
+            (b"text/html;q=nan, application/json;q=x;q=, ;;,", b"text/plain; charset=utf-8"),
             (b"*/*", b"text/plain; charset=utf-8"),
             (b"", b"text/plain; charset=utf-8"),
         ):
@@ -95,6 +105,26 @@ class PageTests(SynchronousTestCase):
             for text in (reply.body, *(name + value for _, name, value in reply.fields)):
                 self.assertNotIn(b"marker", text)
                 self.assertNotIn(b"secret", text)
+
+    def test_proxy_status(self) -> None:
+        """
+        Proxy-Status (RFC 9209) names the setting to everybody, the details to a trusted proxy, and what the upstream
+        had said; whatever the details are, it is a well-formed string.
+        """
+        error = ProxyError("http_upgrade_failed", 'to "10.0.0.1:9001" \\ \u20ac', "a.b = 3s", received=101)
+        self.assertEqual(
+            page(error).fields.every(b"proxy-status"),
+            [b'twistginx; error=http_upgrade_failed; received-status=101; details="a.b = 3s"'],
+        )
+        self.assertEqual(
+            page(error, trusted=True).fields.every(b"proxy-status"),
+            [
+                b"twistginx; error=http_upgrade_failed; received-status=101; "
+                rb'details="to \"10.0.0.1:9001\" \\ ?; a.b = 3s"'
+            ],
+        )
+        unheard_of = ProxyError("http_protocol_error", received=42)
+        self.assertEqual(page(unheard_of).fields.first(b"proxy-status"), b"twistginx; error=http_protocol_error")
 
     def test_allow(self) -> None:
         """

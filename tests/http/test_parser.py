@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.splits import run_splits
+from twistginx.http import plain
 from twistginx.http.parser import RequestParser
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -554,11 +555,9 @@ class BoundTests(SynchronousTestCase):
         """
         The names that clients invent are not all remembered.
         """
-        from twistginx.http import parser
-
-        for number in range(2 * parser._HOSTS_BOUND):
+        for number in range(2 * plain.HOSTS_BOUND):
             parse([b"GET / HTTP/1.1\r\nHost: h%d\r\n\r\n" % number])
-        self.assertLessEqual(len(parser._HOSTS), parser._HOSTS_BOUND)
+        self.assertLessEqual(len(plain.HOSTS), plain.HOSTS_BOUND)
 
 
 class EndTests(SynchronousTestCase):

@@ -254,7 +254,7 @@ class RefusalTests(ProxiedTestCase):
         """
         stranger = IPv4Address("TCP", "192.0.2.66", 1)
         self.logged(lambda: self.assertIsNone(self.listener.buildProtocol(stranger)))
-        self.refused("proxy_protocol_denied", "192.0.2.66")
+        self.refused("proxy_protocol_denied", "192.0.2.66:1 was turned away")
         self.assertIn("tcp:443: ", self.said[0][1])
 
     def test_stranger_on_unix(self) -> None:
@@ -263,7 +263,7 @@ class RefusalTests(ProxiedTestCase):
         """
         self.listener.proxy_protocol = ProxyProtocol(NetworkSet.parse(["0.0.0.0/0", "::/0"]), self.ticker)
         self.logged(lambda: self.assertIsNone(self.listener.buildProtocol(UNIXAddress(None))))
-        self.refused("proxy_protocol_denied", "UNIXAddress")
+        self.refused("proxy_protocol_denied", "a client on a UNIX socket was turned away")
 
     def test_no_header(self) -> None:
         """

@@ -30,6 +30,7 @@ def request(data: bytes, trusted: bool = False, **more: Any) -> Any:
         "from_trusted": trusted,
         "target_path": head.path,
         "request_id": b"1234",
+        "channel": SimpleNamespace(peer_ip=b"10.0.0.1", scheme=b"http"),
         **more,
     }
     return SimpleNamespace(**values)
@@ -45,7 +46,12 @@ def lines(data: bytes, trusted: bool = False, **more: Any) -> list[bytes]:
     return head[:-4].split(b"\r\n")
 
 
-FORWARDED = [b"X-Forwarded-For: 10.0.0.1", b"X-Forwarded-Proto: http", b"X-Forwarded-Host: a.example", b"X-Request-ID: 1234"]
+FORWARDED = [
+    b"X-Forwarded-For: 10.0.0.1",
+    b"X-Forwarded-Proto: http",
+    b"X-Forwarded-Host: a.example",
+    b"X-Request-ID: 1234",
+]
 
 
 class ForwardedHeadTests(SynchronousTestCase):
@@ -69,7 +75,7 @@ class ForwardedHeadTests(SynchronousTestCase):
                 b"accept: x",
                 b"X-Own: 1",
                 b"Cookie: b=2",
-                b"X-Own: ",
+                b"X-Own:",
                 *FORWARDED,
             ],
         )
@@ -130,6 +136,7 @@ class ForwardedHeadTests(SynchronousTestCase):
                 b"X-Forwarded-For: 1.1.1.1, 2.2.2.2, 10.0.0.1",
                 b"X-Forwarded-Proto: https",
                 b"X-Forwarded-Host: b.example",
+                b"X-Request-ID: 1234",
             ],
         )
 
@@ -148,7 +155,7 @@ class ForwardedHeadTests(SynchronousTestCase):
         """
         self.assertEqual(
             lines(b"GET / HTTP/1.0\r\n\r\n"),
-            [b"GET / HTTP/1.1", b"Host: ", b"X-Forwarded-For: 10.0.0.1", b"X-Forwarded-Proto: http"],
+            [b"GET / HTTP/1.1", b"Host: ", *FORWARDED[:2], b"X-Request-ID: 1234"],
         )
 
     def test_absolute_target(self) -> None:

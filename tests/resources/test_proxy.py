@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 from tests.resources.conversation import GET, OK, Conversation, Wire
 from twistginx.config.address import ServerAddress
 from twistginx.errors import ConfigError
+from twistginx.http import requestid
 from twistginx.http.message import Reply
 from twistginx.interfaces import IResourceModule, IStreaming
 from twistginx.resources import proxy
@@ -113,6 +114,7 @@ class ProxyCase(SynchronousTestCase):
         """
         A proxied site, and a client that is connected.
         """
+        self.patch(requestid, "made", lambda: b"1234")
         self.conversation = Conversation(**options)
         self.client = self.conversation.client()
 
@@ -309,10 +311,21 @@ class PassedOnTests(ProxyCase):
         """
         self.begin(responding=(lambda request, head: Reply(403, (), b"no") if head.status == 200 else None,))
         server = self.asks()
-        server.says(OK)
+        server.says(OK[:-1])
         data = self.client.taken()
         self.assertEqual((status(data), body(data)), (403, b"no"))
         self.assertTrue(server.aborted)
+
+    def test_responding_to_whole(self) -> None:
+        """
+        A policy may answer instead of an answer that has come whole; the server's connection is used again.
+        """
+        self.begin(responding=(lambda request, head: Reply(403, (), b"no") if head.status == 200 else None,))
+        server = self.asks()
+        server.says(OK)
+        data = self.client.taken()
+        self.assertEqual((status(data), body(data)), (403, b"no"))
+        self.assertFalse(server.aborted)
 
 
 class UploadTests(ProxyCase):

@@ -64,7 +64,11 @@ class PoolCase(SynchronousTestCase):
         """
         A request and its response.
         """
-        receiver: Any = SimpleNamespace(response_head=lambda head, more: None, response_end=lambda trailers: None)
+        receiver: Any = SimpleNamespace(
+            response_head=lambda head, more: None,
+            response_end=lambda trailers: None,
+            response_whole=lambda head, body: None,
+        )
         connection.send(HEAD, receiver, Patience())
         connection.dataReceived(answer)
 

@@ -108,7 +108,7 @@ class Frontend:
         """
         A protocol for a connection too many; None closes it without a word.
         """
-        self.tally.failed("too_many_connections")
+        self.tally.failed("connection_limit")
         return farewell(listener, self.ticker)
 
     def setting(self, name: str, value: object) -> str:
@@ -338,7 +338,11 @@ class Channel(Protocol):
             self._linger()
             return
         if self.closing or not request.head.keep_alive:
-            self.loseConnection()
+            parser = self._parser
+            if parser.messages or parser.leftover:
+                self._linger()  # there are requests behind it, which nobody answers
+            else:
+                self.loseConnection()
             return
         if self.writable:
             self._limit = ""
@@ -523,6 +527,14 @@ class Channel(Protocol):
         self.request = None
         self._body = None
         self.transport.abortConnection()
+
+    def cut(self) -> None:
+        """
+        The time for draining is over.
+        """
+        if self.request is not None:
+            self.request.give_up(ProxyError("shutting_down", setting="process.drain_timeout"))
+        self.abort()
 
     def drain(self) -> None:
         """

@@ -307,7 +307,17 @@ class ClientConnection(Protocol):
             self.owner.connection_free(self)
         elif self.connected:
             self.close()
-        receiver.response_end(self.parser.trailers)
+        parser = self.parser
+        body = parser.body
+        if body is None:
+            receiver.response_end(parser.trailers)
+        else:
+            parser.body = None
+            try:
+                receiver.response_whole(parser.head, body)  # type: ignore[arg-type]  # it came with the body
+            except Exception:
+                _log.failure("the receiver of a response failed")
+                receiver.response_failed(ProxyError("proxy_internal_error", "in what takes the response"))
 
     def _switch(self, receiver: ResponseReceiver) -> None:
         """

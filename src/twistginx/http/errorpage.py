@@ -1,73 +1,129 @@
 """
 What a failure looks like to the client: HTML, JSON (RFC 9457) or plain text, as it accepts.
+
+Each says the reason's word, as the log and the ``Proxy-Status`` field (RFC 9209) do, and the name of the request, by
+which whoever runs the server finds the rest in the log.
 """
 
 from __future__ import annotations
 
 import json
 from html import escape
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from twistginx.errors import ProxyError
+from twistginx.http import requestid
 from twistginx.http.message import PHRASES, Fields, Reply
 
 if TYPE_CHECKING:
     from twistginx.http.response import Response
 
-_PAGE = """<!DOCTYPE html>
+_PAGE: Final = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>{status} {phrase}</title><style>
-:root{{color-scheme:light dark}}body{{font:16px/1.5 system-ui,sans-serif;max-width:36rem;
-margin:18vh auto 0;padding:0 1.5rem}}
-h1{{font-size:1.5rem;margin:0 0 .5rem}}code{{font-size:.875rem;opacity:.75}}footer{{margin-top:2rem;opacity:.6}}
-</style></head><body><h1>{status} {phrase}</h1><p>{text}</p><p><code>{word}{setting}</code></p>
-<footer><small>twistginx</small></footer></body></html>
+:root{{color-scheme:light dark;--text:#1c1f24;--soft:#6a737d;--line:#d9dde2;--page:#fbfbfc}}
+@media(prefers-color-scheme:dark){{:root{{--text:#e6e8eb;--soft:#8f99a3;--line:#32383f;--page:#16191d}}}}
+body{{font:16px/1.55 system-ui,sans-serif;color:var(--text);background:var(--page);max-width:34rem;
+margin:16vh auto 2rem;padding:0 1.5rem}}
+h1{{font-size:1.375rem;font-weight:600;margin:0 0 .5rem}}h1 b{{font-size:3.5rem;font-weight:200;display:block;
+letter-spacing:-.02em;line-height:1.1;color:var(--soft)}}p{{margin:0}}
+dl{{display:grid;grid-template-columns:max-content 1fr;gap:.25rem 1rem;margin:2rem 0 0;padding:1rem 0 0;
+border-top:1px solid var(--line);font-size:.875rem;color:var(--soft)}}
+dd{{margin:0;font-family:ui-monospace,monospace;overflow-wrap:anywhere}}
+</style></head><body><h1><b>{status}</b>{phrase}</h1><p>{text}</p>
+<dl>{rows}</dl></body></html>
 """
 
+#: The forms there are, by the media types that ask for them; plain text is for everybody else.
+_FORMS: Final = {
+    "text/html": "html",
+    "application/xhtml+xml": "html",
+    "application/problem+json": "json",
+    "application/json": "json",
+    "text/plain": "plain",
+    "text/*": "plain",
+    "*/*": "plain",
+}
 
-def _kind(accept: bytes) -> str:
+_TYPES: Final = {
+    "html": b"text/html; charset=utf-8",
+    "json": b"application/problem+json",
+    "plain": b"text/plain; charset=utf-8",
+}
+
+
+def _form(accept: bytes) -> str:
     """
-    Which of our three forms an Accept field asks for (RFC 9110 section 12.5.1, the parts that matter for three).
+    Which of our forms an Accept field likes best (RFC 9110 section 12.5.1); of equals, the one that it names first.
     """
-    accept = accept.lower()
-    if b"text/html" in accept or b"application/xhtml" in accept:
-        return "html"
-    if b"json" in accept:
-        return "json"
-    return "plain"
+    best, form = 0.0, "plain"
+    for part in accept.decode("latin-1").lower().split(","):
+        media, *parameters = (piece.strip() for piece in part.split(";"))
+        quality = 1.0
+        for parameter in parameters:
+            if parameter.startswith("q="):
+                try:
+                    quality = float(parameter[2:])
+                except ValueError:
+                    quality = 0.0
+        found = _FORMS.get(media) or ("json" if media.endswith("+json") else None)
+        if found is not None and best < quality <= 1:
+            best, form = quality, found
+    return form
+
+
+def proxy_status(error: ProxyError, trusted: bool) -> bytes:
+    """
+    The value of ``Proxy-Status`` (RFC 9209) for a failure.
+
+    :param trusted: it is for somebody who may know the details, addresses of upstreams among them.
+    """
+    value = f"twistginx; error={error.reason.word}"
+    if 100 <= error.received <= 999:  # three digits (RFC 9112 section 4)
+        value += f"; received-status={error.received}"
+    details = "; ".join(filter(None, (error.detail if trusted else "", error.setting)))
+    if details:
+        # A string of RFC 8941 section 3.3.3: printable ASCII.
+        text = "".join(letter if " " <= letter <= "~" else "?" for letter in details)
+        value += '; details="{}"'.format(text.replace("\\", r"\\").replace('"', r"\""))
+    return value.encode()
 
 
 def reply_for(error: ProxyError, request: Response) -> Reply:
     """
     The response for ``error``.
 
-    It says the reason's word and sentence, and for a timeout or a limit the setting; never addresses of upstreams, nor
-    anything that the client has sent.
+    It says the reason's word and sentence, for a timeout or a limit the setting, and the request's name; never addresses
+    of upstreams, unless to a trusted proxy, nor anything that the client has sent.
     """
     reason = error.reason
     status = reason.status if reason.status != 499 else 400  # 499 is for the log only
     phrase = PHRASES.get(status, b"").decode()
-    kind = _kind(request.head.fields.joined(b"accept"))
-    if kind == "html":
-        setting = f" ({escape(error.setting)})" if error.setting else ""
-        content_type = b"text/html; charset=utf-8"
-        text = _PAGE.format(status=status, phrase=phrase, text=reason.text, word=reason.word, setting=setting)
-    elif kind == "json":
-        content_type = b"application/problem+json"
+    request_id = request.request_id.decode()
+    form = _form(request.head.fields.joined(b"accept"))
+    if form == "html":
+        rows = {"Reason": reason.word, "Setting": error.setting, "Request": request_id}
+        text = _PAGE.format(
+            status=status,
+            phrase=phrase,
+            text=reason.text,
+            rows="".join(f"<dt>{name}</dt><dd>{escape(value)}</dd>" for name, value in rows.items() if value),
+        )
+    elif form == "json":
         problem = {"type": "about:blank", "title": phrase, "status": status, "detail": reason.text}
-        problem["reason"] = reason.word
+        problem |= {"reason": reason.word, "request_id": request_id}
         if error.setting:
             problem["setting"] = error.setting
         text = json.dumps(problem) + "\n"
     else:
-        content_type = b"text/plain; charset=utf-8"
         setting = f" ({error.setting})" if error.setting else ""
-        text = f"{status} {phrase}: {reason.text} [{reason.word}]{setting}\n"
+        text = f"{status} {phrase}: {reason.text} [{reason.word}]{setting}\nRequest {request_id}\n"
     fields = Fields.of(
         [
-            (b"Content-Type", content_type),
+            (b"Content-Type", _TYPES[form]),
             (b"Cache-Control", b"no-store"),
-            (b"Proxy-Status", b"twistginx; error=" + reason.word.encode()),
+            (b"Proxy-Status", proxy_status(error, request.from_trusted)),
+            (requestid.NAME, request.request_id),
             *error.fields,
         ]
     )

@@ -26,7 +26,7 @@ FAREWELL: Final = (
     STATUS_LINES[503]
     + SERVER_LINE
     + b"Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nRetry-After: 5\r\n" % len(_BODY)
-    + b"Proxy-Status: twistginx; error=too_many_connections\r\n"
+    + b"Proxy-Status: twistginx; error=connection_limit\r\n"
     + CLOSE_LINE
     + b"\r\n"
     + _BODY

@@ -150,7 +150,16 @@ class _Head:
 #: partial, names a user, or is not to be passed on as it is.
 MARKS = (
     *(b"if-", b"range:", b"authorization:"),
-    *(b"te:", b"trailer:", b"keep-alive:", b"proxy-", b"http2-settings:", b"forwarded:", b"x-forwarded-", b"x-request-id:"),
+    *(
+        b"te:",
+        b"trailer:",
+        b"keep-alive:",
+        b"proxy-",
+        b"http2-settings:",
+        b"forwarded:",
+        b"x-forwarded-",
+        b"x-request-id:",
+    ),
 )
 
 

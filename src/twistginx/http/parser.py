@@ -155,7 +155,12 @@ class RequestParser:
         if self.suspended or self.leftover:
             self.leftover += data
             return
-        if data[-4:] == b"\r\n\r\n" and not (self.in_head or self._closed or self._last) and self.arriving is None and self._take(data):
+        if (
+            data[-4:] == b"\r\n\r\n"
+            and not (self.in_head or self._closed or self._last)
+            and self.arriving is None
+            and self._take(data)
+        ):
             return
         position = 0
         size = len(data)
@@ -201,8 +206,7 @@ class RequestParser:
                 # Chunk extensions, chunk sizes, trailers: whatever is no body is bounded like a head, except that each
                 # byte of body pays for a few others: chunks may be small, but not all extension.
                 self._idle_bytes += len(piece) - _CHUNK_SLACK * (arriving.received - before)
-                if self._idle_bytes < 0:
-                    self._idle_bytes = 0
+                self._idle_bytes = max(self._idle_bytes, 0)
                 if self._idle_bytes > self._head_bound:
                     self._refuse(self._too_large())
             if position < size and self.messages and self.arriving is None:

@@ -1,9 +1,9 @@
 """
 Plain messages, taken whole.  Pure.
 
-Nearly all requests, and most small answers, come in one read, have nothing about them that needs thought, and are passed
-on as they are.  llhttp judges them like all others, but calls nothing back, which takes a sixth of the time of taking a
-head of twelve fields apart.  What is looked for here is what decides; the rest is left as it is, for whoever wants it
+Nearly all requests, and most small answers, come in one read, have nothing about them that needs thought, and are
+passed on as they are.  llhttp judges them like all others, but calls nothing back, which takes a sixth of the time of
+taking a head of twelve fields apart.  What is looked for here is what decides; the rest is left as it is, for whoever wants it
 (``message.RequestHead.block``).  Whatever is not plain, and whatever is wrong, takes the long way (``http.parser``,
 ``http.response_parser``), which gives the same result for a plain message: tests hold that.
 """
@@ -119,17 +119,19 @@ def plain_request(data: bytes, head_bound: int, fields_bound: int) -> RequestHea
     return head
 
 
-def plain_response(data: bytes) -> tuple[ResponseHead, bytes] | None:
+def plain_response(data: bytes, head_bound: int) -> tuple[ResponseHead, bytes] | None:
     """
-    The final response that ``data`` is, and its body, if it is a plain one: HTTP/1.1, with a body of a known length, and
-    nothing said about the connection but that it is kept alive.  None: take the long way.
+    The final response that ``data`` is, and its body, if it is a plain one: HTTP/1.1, with a body of a known length,
+    and nothing said about the connection but that it is kept alive.  None: take the long way.
 
     The head's block is what is passed on: without Connection.
+
+    :param head_bound: bytes that a head may have.
     """
     line = data.find(b"\r\n")
     end = data.find(_END)
     code = data[9:12]
-    if end < 0 or data[:9] != b"HTTP/1.1 " or data[12:13] != b" " or not code.isdigit():
+    if not 0 < end < head_bound - 3 or data[:9] != b"HTTP/1.1 " or data[12:13] != b" " or not code.isdigit():
         return None
     status = int(code)
     if status < 200 or status in BODYLESS:

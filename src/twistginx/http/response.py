@@ -29,6 +29,7 @@ from twistginx.http.wire import (
     FRAMING,
     KEEP_ALIVE_LINE,
     SERVER_LINE,
+    STATUS_LINES,
     UPGRADE_LINE,
     chunk_size,
     date_line,
@@ -56,6 +57,8 @@ class Response(TwistedRequest):
 
     # State, until it is set.
     body: RequestBody | None = None
+    request_id: bytes
+    from_trusted: bool
     _began: float  # seconds, when the head was complete
     route: Any = None
     status = 0
@@ -107,19 +110,19 @@ class Response(TwistedRequest):
                 return
         status = self.status = reply.status
         self.started = True
-        head = self.head
-        if body and (head.method == b"HEAD" or status in BODYLESS):
+        asked = self.head
+        if body and (asked.method == b"HEAD" or status in BODYLESS):
             body = b""
         channel = self.channel
-        if self.body is None and head.keep_alive and not channel.closing and head.version == b"HTTP/1.1":
-            pieces = (wire, date_line(), b"\r\n", body)
+        if self.body is None and asked.keep_alive and not channel.closing and asked.version == b"HTTP/1.1":
+            ended = b"\r\n"
         else:
-            pieces = (wire, date_line(), self._connection_line(), b"\r\n", body)
+            ended = self._connection_line() + b"\r\n"
         self.sent_bytes = len(body)
         if len(body) <= _JOIN:
-            channel.transport.write(b"".join(pieces))
+            channel.transport.write(b"".join((wire, date_line(), ended, body)))
         else:
-            channel.writeSequence([b"".join(pieces[:-1]), body])
+            channel.writeSequence([b"".join((wire, date_line(), ended)), body])
         self._finished()
 
     def _send_whole(self, body: Any) -> None:
@@ -209,9 +212,6 @@ class Response(TwistedRequest):
         status = head.status
         length = head.length
         silent = self.head.method == b"HEAD" or status in BODYLESS
-        if head.block is not None:
-            self._pass_head(head, more)
-            return
         fields = head.fields
         names = {field[0] for field in fields}
         if not names.isdisjoint(FRAMING):
@@ -249,24 +249,31 @@ class Response(TwistedRequest):
         else:
             self.channel.write(lines)
 
-    def _pass_head(self, head: ResponseHead, more: bool) -> None:
+    def pass_on(self, head: ResponseHead, body: bytes) -> None:
         """
-        The head of a plain answer (``http.plain``), as nobody has looked at its fields: they pass in one piece.
+        Answer with a plain answer of an upstream (``http.plain``), whole: nobody has looked at its fields, and they
+        pass in one piece.
         """
+        route = self.route
+        if route.responding or head.block is None or self.started or self.ended or self.head.method == b"HEAD":
+            self.start(head, more=True)
+            self.send(body)
+            self.end()
+            return
         status = self.status = head.status
         self.started = True
-        self._left = head.length
+        phrase = head.phrase
+        line = STATUS_LINES[status] if PHRASES.get(status) is phrase else status_line(status, phrase)
         lowered = head.lowered
-        lines = status_line(status, head.phrase) + head.block[2:]  # type: ignore[index]  # the caller has looked
-        if b"\r\nserver:" not in lowered:
-            lines += SERVER_LINE
-        if b"\r\ndate:" not in lowered:
-            lines += date_line()
-        lines += self._connection_line() + b"\r\n"
-        if more:
-            self._pending = lines
+        server = b"" if b"\nserver:" in lowered else SERVER_LINE
+        date = b"" if b"\ndate:" in lowered else date_line()
+        self.sent_bytes = len(body)
+        lines = b"%b%b%b%b%b\r\n" % (line, head.block[2:], server, date, self._connection_line())
+        if len(body) <= _JOIN:
+            self.channel.transport.write(lines + body)
         else:
-            self.channel.write(lines)
+            self.channel.writeSequence([lines, body])
+        self._finished()
 
     def _connection_line(self) -> bytes:
         """

@@ -70,6 +70,11 @@ class ResponseReceiver(Protocol):
         The answer is complete; ``trailers`` are None when it has none.
         """
 
+    def response_whole(self, head: ResponseHead, body: bytes) -> None:
+        """
+        Head, data and end in one: a plain answer (``http.plain``) that came in one read.
+        """
+
     def response_upgraded(self, head: ResponseHead, rest: bytes) -> None:
         """
         The protocol was changed as asked for (101): the connection belongs to the receiver, which is to hand it over
@@ -91,6 +96,7 @@ class ResponseParser:
 
     :ivar head: of the answer, once it is complete; None before.
     :ivar complete: the last byte of the answer has arrived.
+    :ivar body: of a plain answer that came whole (``http.plain``), of which nothing has been told; None otherwise.
     :ivar reusable: the connection may be used again when the answer is complete: it ended where its framing says.
     :ivar interim: how many informational responses have come.
     :ivar linger: the seconds of ``Keep-Alive: timeout=``, by which a server announces when it closes an idle
@@ -119,6 +125,7 @@ class ResponseParser:
         "_stale",
         "_told",
         "_until_close",
+        "body",
         "complete",
         "event_stream",
         "head",
@@ -134,6 +141,7 @@ class ResponseParser:
 
     def __init__(self) -> None:
         self._begun: list[None] = []
+        self.body: bytes | None = None
         self._deciding: list[tuple[bytes, bytes]] = []
         self._fields = Fields()
         self._pieces: list[bytes] = []
@@ -154,24 +162,30 @@ class ResponseParser:
             self._parser = HttpResponseParser(self)
             self._stale = False
         self._bodiless = bodiless
+        self._receiver: ResponseReceiver | None = receiver
+        self._seen = 0
+        self.body = None
+        self.complete = False
+        self.head: ResponseHead | None = None
+        self.interim = 0
+        self.reusable = False
+        self.trailers: Fields | None = None
+        self.upgrade: bytes | None = None
+
+    def _begin(self) -> None:
+        """
+        Forget what is noted of the answer before, where one is taken apart.
+        """
         self._cut = 0
         self._failure: ProxyError | None = None
         self._informational: list[ResponseHead] | None = None
         self._modern = False
         self._phrase = b""
         self._quiet = 0
-        self._receiver: ResponseReceiver | None = receiver
-        self._seen = 0
         self._told = False
         self._until_close = False
-        self.complete = False
         self.event_stream = False
-        self.head: ResponseHead | None = None
-        self.interim = 0
         self.rest = b""
-        self.reusable = False
-        self.trailers: Fields | None = None
-        self.upgrade: bytes | None = None
 
     def feed(self, data: bytes) -> bool:
         """
@@ -188,9 +202,10 @@ class ResponseParser:
             seen = self._seen
             if not seen:
                 if not (self._bodiless or self._stale):
-                    plain = plain_response(data)
+                    plain = plain_response(data, HEAD_BOUND)
                     if plain is not None:
                         return self._take(len(data), *plain)
+                self._begin()
                 # Asking llhttp for the version costs half a microsecond.
                 self._modern = data.startswith(b"HTTP/1.1 ")
             self._seen = seen + len(data)
@@ -216,12 +231,8 @@ class ResponseParser:
         """
         self._seen = size
         self.head = head
-        self.complete = self.reusable = self._told = True
-        receiver = self._receiver
-        if receiver is not None:
-            receiver.response_head(head, True)
-            if body and self._receiver is receiver:
-                receiver.response_data(body)
+        self.body = body
+        self.complete = self.reusable = True
         return True
 
     def eof(self, clean: bool) -> None:

@@ -5,7 +5,7 @@ How many connections there may be, and what is said of those that were turned aw
 from __future__ import annotations
 
 import resource
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from attrs import frozen
@@ -134,11 +134,18 @@ class Refusals:
             level,
             "{endpoint}: {peer} was turned away: {why}{more}",
             endpoint=self._endpoint,
-            peer=peer,
+            peer=_name_of(peer),
             why=why,
             word=word,
             more=f" ({untold} more since the last of these lines)" if (untold := self._untold.pop(word, 0)) else "",
         )
+
+
+def _name_of(address: Any) -> str:
+    host = getattr(address, "host", None)
+    if host is None:
+        return "a client on a UNIX socket"
+    return f"[{host}]:{address.port}" if ":" in host else f"{host}:{address.port}"
 
 
 def raise_descriptor_limit() -> int:

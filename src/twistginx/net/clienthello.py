@@ -10,6 +10,8 @@ References are to RFC 8446 (TLS 1.3), whose ClientHello is also that of TLS 1.0 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from struct import Struct
 from typing import Final
 
 from attrs import frozen
@@ -24,6 +26,9 @@ _CLIENT_HELLO: Final = 1
 _MAJOR_VERSION: Final = 3
 _RECORD_HEADER: Final = 5
 _MESSAGE_HEADER: Final = 4
+_EXTENSION_HEADER: Final = 4
+_KIND_AND_LENGTH: Final = Struct("!HH")
+_VERSION: Final = Struct("!H")
 _RECORD_LIMIT: Final = 2**14
 _HOST_NAME: Final = 0
 _SERVER_NAME: Final = 0
@@ -123,24 +128,41 @@ def parse_client_hello(body: bytes) -> ClientHello:
     cursor = _Cursor(body)
     legacy_version = cursor.number(2)
     cursor.take(32)  # random
-    cursor.vector(1)  # legacy_session_id
-    cursor.vector(2)  # cipher_suites
-    cursor.vector(1)  # legacy_compression_methods
+    cursor.skip_vector(1)  # legacy_session_id
+    cursor.skip_vector(2)  # cipher_suites
+    cursor.skip_vector(1)  # legacy_compression_methods
     found: dict[int, _Cursor] = {}
     if cursor.left:  # TLS 1.2 may end here
-        extensions = cursor.vector(2)
-        while extensions.left:
-            kind, content = extensions.number(2), extensions.vector(2)
+        for kind, start, end in _extensions(body, *cursor.vector(2).bounds):
             if kind in _READ_HERE:
                 # Two of a kind could be read as one here and as the other behind us.
                 if kind in found:
                     raise NotClientHello(f"extension {kind} is there twice")
-                found[kind] = content
+                found[kind] = _Cursor(body, start, end)
     return ClientHello(
         server_name=_server_name(found[_SERVER_NAME]) if _SERVER_NAME in found else None,
         alpn=_alpn(found[_ALPN]) if _ALPN in found else (),
         versions=_versions(found[_SUPPORTED_VERSIONS]) if _SUPPORTED_VERSIONS in found else (legacy_version,),
     )
+
+
+def _extensions(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
+    """
+    The kind, the start and the end of each extension (section 4.2).  A browser sends fifteen, of which three are read.
+    """
+    while at < end:
+        start = at + _EXTENSION_HEADER
+        if start > end:
+            raise _misfit()
+        kind, length = _KIND_AND_LENGTH.unpack_from(body, at)
+        at = start + length
+        if at > end:
+            raise _misfit()
+        yield kind, start, at
+
+
+def _misfit() -> NotClientHello:
+    return NotClientHello("a length in the ClientHello does not fit")
 
 
 def _server_name(content: _Cursor) -> bytes | None:
@@ -170,13 +192,10 @@ def _versions(content: _Cursor) -> tuple[int, ...]:
     """
     Section 4.2.1.  RFC 8701 has clients offer values that do not exist (GREASE: 0x0a0a, 0x1a1a, ...).
     """
-    versions = content.vector(1)
-    found = []
-    while versions.left:
-        version = versions.number(2)
-        if version & 0x0F0F != _GREASE:
-            found.append(version)
-    return tuple(found)
+    versions = content.vector(1).rest()
+    if len(versions) % _VERSION.size:
+        raise _misfit()
+    return tuple([version for (version,) in _VERSION.iter_unpack(versions) if version & 0x0F0F != _GREASE])
 
 
 class _Cursor:
@@ -195,16 +214,23 @@ class _Cursor:
     def left(self) -> int:
         return self._end - self._at
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        return self._at, self._end
+
     def _advance(self, size: int) -> int:
         at = self._at
         if size > self._end - at:
-            raise NotClientHello("a length in the ClientHello does not fit")
+            raise _misfit()
         self._at = at + size
         return at
 
     def number(self, size: int) -> int:
+        """
+        A number of one or two bytes.
+        """
         at = self._advance(size)
-        return int.from_bytes(self._data[at : at + size], "big")
+        return self._data[at] if size == 1 else self._data[at] << 8 | self._data[at + 1]
 
     def take(self, size: int) -> bytes:
         at = self._advance(size)
@@ -220,3 +246,9 @@ class _Cursor:
         length = self.number(size)
         at = self._advance(length)
         return _Cursor(self._data, at, at + length)
+
+    def skip_vector(self, size: int) -> None:
+        """
+        Go behind one.
+        """
+        self._advance(self.number(size))

@@ -141,7 +141,8 @@ class Listener(Factory):
         """
         connections = tuple(self.connections)
         for connection in connections:
-            connection.transport.abortConnection()
+            # One that knows what it is doing has a last word to log.
+            getattr(connection, "cut", connection.transport.abortConnection)()
         for connection in tuple(self.leaving):
             connection.transport.abortConnection()
         return len(connections)

@@ -113,13 +113,16 @@ class TLSLayer(TLSHandshake):
         incoming = self._incoming
         incoming.write(data)
         problem: OSError | None = None
+        # A whole record's room would be allocated and given back for every little message, at a third of the price of
+        # reading it.  What is in a read is smaller than the read, unless it ends a record that began in another.
+        room = min(len(data), _RECORD) or _RECORD
         try:
-            data = self._tls.read(_RECORD)
+            data = self._tls.read(room)
         except OSError as error:
             data, problem = b"", error
         else:
             # To ask for a record that is not there costs as much as to decrypt one that is.
-            if incoming.pending and data:
+            if (incoming.pending or len(data) == room) and data:
                 data, problem = self._read_on(data)
         if data and not self.disconnecting:
             self._corked = True
@@ -138,7 +141,7 @@ class TLSLayer(TLSHandshake):
         """
         pieces = [first]
         try:
-            while self._incoming.pending:
+            while self._incoming.pending or self._tls.pending():
                 piece = self._tls.read(_RECORD)
                 if not piece:
                     return b"".join(pieces), ssl.SSLZeroReturnError()

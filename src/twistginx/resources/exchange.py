@@ -76,7 +76,7 @@ class Exchange:
         """
         request = self._request
         head = request.head
-        target = forwarded_target(request)
+        target = forwarded_target(request) if request.route.strip else head.target
         filters: tuple[Any, ...] = ()
         if request.route.prepare:
             head, filters = prepared_head(request, target)
@@ -136,7 +136,7 @@ class Exchange:
         self._connection = connection
         request = self._request
         request.upstream_name = self._peer.label  # type: ignore[union-attr]  # there is an attempt
-        connection.send(self._head, self, self._patience, request.method == b"HEAD", self._upgrade, self._upload)
+        connection.send(self._head, self, self._patience, request.head.method == b"HEAD", self._upgrade, self._upload)
 
     # The response.
 
@@ -174,6 +174,21 @@ class Exchange:
         self._connection = None
         try:
             self._request.end(trailers)
+        except Exception:
+            self._broke(Failure())
+
+    def response_whole(self, head: ResponseHead, body: bytes) -> None:
+        """
+        Passed on in one piece.
+        """
+        self._connection = None
+        peer = self._peer
+        if peer.failures:  # type: ignore[union-attr]
+            self._upstream.succeeded(peer)  # type: ignore[arg-type]
+        request = self._request
+        try:
+            head.put(requestid.LOWER, requestid.NAME, request.request_id)
+            request.pass_on(head, body)
         except Exception:
             self._broke(Failure())
 

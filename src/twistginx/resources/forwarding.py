@@ -4,7 +4,8 @@ A request's head on its way to an upstream.  Pure.
 What leaves is what came, byte for byte and in order, but for these: fields of the one connection (RFC 9110 section
 7.6.1) are taken out, and ``Expect``, which the channel has answered for; ``Host`` is the authority that the request was
 routed by; ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are said anew, so that nobody can claim them, and so is
-``X-Request-ID``.  No ``Via`` is said: servers take it as a reason not to compress, and the answer must not depend on us.
+``X-Request-ID``.  No ``Via`` is said: servers take it as a reason not to compress, and the answer must not depend on
+us.
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def forwarded_head(request: Any, head: RequestHead, target: bytes, named: frozen
     """
     The bytes of the head for the upstream, with the empty line.
 
-    :param request: says who asks, and through whom: ``peer_ip``, ``scheme``, ``from_trusted``.
+    :param request: says who asks, and through whom: ``peer_ip``, ``scheme``, ``from_trusted``, ``request_id``.
     :param head: what to send: ``request.head``, or a copy that policies have had, whose Host is then as it stands.
     :param named: fields that Connection names, to be taken out.
     """
@@ -157,8 +158,8 @@ def forwarded_head(request: Any, head: RequestHead, target: bytes, named: frozen
 
 def _spliced_head(request: Any, head: RequestHead, target: bytes) -> bytes:
     """
-    The same for a head of which nothing but a ``Connection: keep-alive`` is to be taken out: its field section passes as
-    it was received, in one piece.
+    The same for a head of which nothing but a ``Connection: keep-alive`` is to be taken out: its field section passes
+    as it was received, in one piece.
     """
     block: bytes = head.block  # type: ignore[assignment]  # the caller has looked
     if b"connection:" in head.marks:  # type: ignore[operator]
@@ -166,7 +167,8 @@ def _spliced_head(request: Any, head: RequestHead, target: bytes) -> bytes:
         block = block[:start] + block[head.lowered.find(b"\r\n", start + 2) :]
     channel = request.channel
     return (
-        b"%b %b HTTP/1.1%bX-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n\r\n"
+        b"%b %b HTTP/1.1%b"
+        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n\r\n"
         % (head.method, target, block, channel.peer_ip, channel.scheme, head.host, request.request_id)
     )
 

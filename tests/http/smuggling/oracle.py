@@ -20,12 +20,12 @@ from tests.resources.conversation import Conversation, Wire
 
 #: The client's address, and what we say about it: the last lines of every head that leaves.
 CLIENT = "10.0.0.1"
-_SAID = re.compile(
-    rb"X-Forwarded-For: 10\.0\.0\.1\r\nX-Forwarded-Proto: http\r\n(?:X-Forwarded-Host: [^\r\n]*\r\n)?"
-)
+_SAID = re.compile(rb"X-Forwarded-For: 10\.0\.0\.1\r\nX-Forwarded-Proto: http\r\n(?:X-Forwarded-Host: [^\r\n]*\r\n)?")
 
 _LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e\x80-\xff]+ HTTP/1\.1\Z")
-_FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: ?(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?\Z")
+_FIELD = re.compile(
+    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: ?(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?\Z"
+)
 _CHUNK = re.compile(rb"([0-9a-f]+)\r\n")
 
 #: What h11 is given: a head that we let pass is not to be refused for its size.
