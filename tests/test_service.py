@@ -11,6 +11,7 @@ from pathlib import Path
 
 from attrs import evolve
 from twisted.application.service import Application, IServiceCollection
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock
@@ -18,6 +19,7 @@ from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 
 import twistginx.net.listener
+import twistginx.service
 from twistginx.build import Generation, ListenerPlan
 from twistginx.config import schema
 from twistginx.errors import ConfigError, Problem
@@ -159,7 +161,10 @@ class ServiceTestCase(SynchronousTestCase):
 
     :ivar next: what the next ``prepare`` returns or raises.
     :ivar events: what lives and logs did.
+    :ivar descriptors: how many the process may have.
     """
+
+    descriptors = 10_000
 
     def setUp(self):
         self.reactor = Reactor()
@@ -169,6 +174,7 @@ class ServiceTestCase(SynchronousTestCase):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
         globalLogPublisher.addObserver(self.observe)
         self.addCleanup(globalLogPublisher.removeObserver, self.observe)
+        self.patch(twistginx.service, "raise_descriptor_limit", lambda: self.descriptors)
         self.service = Service(self.reactor, "site.toml")
         self.patch(self.service, "prepare", self.prepare)
 
@@ -299,6 +305,43 @@ class StartTests(ServiceTestCase):
         """
         self.start(generation(80, warnings=[Problem("site.toml", 1, 1, "log", "risky", warning=True)]))
         self.assertEqual(self.texts(LogLevel.warn), ["site.toml:1:1: warning: log: risky"])
+
+    def test_connections(self):
+        """
+        The process has room for half as many clients as it may have files open, or for as many as the file says; a
+        reload may change that.
+        """
+        self.start(generation(80))
+        listener = self.service.listeners["tcp:80"]
+        address = IPv4Address("TCP", "192.0.2.7", 1)
+
+        class Frontend:
+            def build_protocol(self, listener, address):
+                return "served"
+
+            def turn_away(self, listener):
+                return "turned away"
+
+        def connect(connections):
+            listener.frontend = Frontend()
+            listener.connections = set(range(connections))
+            self.addCleanup(listener.connections.clear)
+            return listener.buildProtocol(address)
+
+        self.assertEqual((connect(4999), connect(5000)), ("served", "turned away"))
+        self.next = generation(80, root=evolve(ROOT, process=schema.Process(max_connections=10)))
+        self.successResultOf(self.service.reload())
+        self.assertEqual((connect(9), connect(10)), ("served", "turned away"))
+        listener.connections.clear()
+
+    def test_few_descriptors(self):
+        """
+        A limit of open files that is too low for a server is said to be that.
+        """
+        self.descriptors = 1024
+        self.start(generation(80))
+        (text,) = self.texts(LogLevel.warn)
+        self.assertIn("no more than 1024 files open", text)
 
     def test_log_observer(self):
         """

@@ -135,7 +135,11 @@ class TextTests(ReaderTestCase):
         """
         UNKNOWN is valid, whatever follows it: the connection's own addresses hold.
         """
-        for line in (b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN ffff:f...f:ffff ::1 65535 65535\r\n", b"PROXY UNKNOWN \0 \r\n"):
+        for line in (
+            b"PROXY UNKNOWN\r\n",
+            b"PROXY UNKNOWN ffff:f...f:ffff ::1 65535 65535\r\n",
+            b"PROXY UNKNOWN \0 \r\n",
+        ):
             self.assertEqual(self.read(line), ProxyHeader())
 
     def test_malformed(self) -> None:
@@ -308,7 +312,12 @@ class TLVTests(ReaderTestCase):
         self.assertEqual(header.tlv(0x20), raw)
         assert header.tls is not None
         self.assertEqual((header.by_tls, header.tls.verify, len(header.tls.tlvs)), (True, 0, 4))
-        for name, value in (("ssl_version", b"TLSv1.3"), ("ssl_cn", b"alice"), ("ssl_verify", b"0"), ("ssl_group", b"")):
+        for name, value in (
+            ("ssl_version", b"TLSv1.3"),
+            ("ssl_cn", b"alice"),
+            ("ssl_verify", b"0"),
+            ("ssl_group", b""),
+        ):
             self.assertEqual(reading_of(name)(header), value)
         header = self.read(binary(TCP4, INET + tlv(0x20, b"\x06\0\0\0\x0a")))
         self.assertEqual((header.by_tls, header.tls and header.tls.verify), (False, 10))
@@ -351,7 +360,9 @@ class TLVTests(ReaderTestCase):
                 self.assertIsInstance(reading_of(name)(header), bytes)
         self.assertRaises(KeyError, reading_of, "nonsense")
 
-    @given(st.lists(st.tuples(st.integers(0, 255).filter(lambda kind: kind not in (3, 4, 0x20)), st.binary(max_size=40))))
+    @given(
+        st.lists(st.tuples(st.integers(0, 255).filter(lambda kind: kind not in (3, 4, 0x20)), st.binary(max_size=40)))
+    )
     @settings(max_examples=60, deadline=None)
     def test_any(self, tlvs: list[tuple[int, bytes]]) -> None:
         """

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from twisted.internet.interfaces import ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -54,7 +55,11 @@ class Farewell(Protocol):
         self.deadline = self.ticker.now + PATIENCE
         transport = self.transport
         transport.write(FAREWELL)
-        getattr(transport, "loseWriteConnection", transport.loseConnection)()
+        if ISSLTransport.providedBy(transport):
+            # Of an ``ssl:`` endpoint: to half-close what is below TLS would break it.
+            transport.loseConnection()
+        else:
+            getattr(transport, "loseWriteConnection", transport.loseConnection)()
 
     def dataReceived(self, data: bytes) -> None:
         """

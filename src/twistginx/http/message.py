@@ -14,6 +14,10 @@ from twisted.web.http import RESPONSES
 PHRASES: dict[int, bytes] = {**RESPONSES, 103: b"Early Hints", 418: b"I'm a teapot", 421: b"Misdirected Request"}
 PHRASES.update({425: b"Too Early", 426: b"Upgrade Required", 429: b"Too Many Requests"})
 PHRASES.update({431: b"Request Header Fields Too Large", 499: b"Client Closed Request"})
+# As RFC 9110 has them now.
+PHRASES.update({408: b"Request Timeout", 413: b"Content Too Large", 414: b"URI Too Long"})
+PHRASES.update({416: b"Range Not Satisfiable", 422: b"Unprocessable Content", 504: b"Gateway Timeout"})
+PHRASES.update({505: b"HTTP Version Not Supported"})
 
 
 class Fields(list[tuple[bytes, bytes, bytes]]):

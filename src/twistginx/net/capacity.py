@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import resource
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakSet
+from weakref import ref
 
 from attrs import frozen
 from twisted.internet.interfaces import IAddress, IReactorTime
@@ -53,13 +53,14 @@ class Capacity:
         self.limit: Limit | None = None
         self.scarcity = ""
         # Those that are closed count too, for as long as a connection of theirs is open, and so refers to them.
-        self._listeners: WeakSet[Listener] = WeakSet()
+        self._listeners: list[ref[Listener]] = []  # no WeakSet: it is walked for each connection
 
     def include(self, listener: Listener) -> None:
         """
         Count the connections of ``listener`` from now on.
         """
-        self._listeners.add(listener)
+        self._listeners = [each for each in self._listeners if each() not in (None, listener)]
+        self._listeners.append(ref(listener))
 
     def allow(self, connections: int | None) -> None:
         """
@@ -90,7 +91,12 @@ class Capacity:
         """
         How many connections there are.
         """
-        return sum(len(listener.connections) for listener in self._listeners)
+        used = 0
+        for each in self._listeners:
+            listener = each()
+            if listener is not None:
+                used += len(listener.connections)
+        return used
 
     @property
     def reached(self) -> Limit | None:

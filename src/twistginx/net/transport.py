@@ -9,6 +9,7 @@ returns.  All else is as Twisted's own ``tcp.Connection`` does it, whose state n
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from contextlib import suppress
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 _log = Logger()
 
 _DONE, _LOST, _ABORTED = Failure(CONNECTION_DONE), Failure(CONNECTION_LOST), Failure(ConnectionAborted())
+
+#: How much, in bytes, and how often is read of a connection that is gone: more than the kernel keeps of one.
+_READ, _READS = 1 << 18, 64
 
 #: SO_LINGER on, for no time: close sends a reset.
 _RESET = struct.pack("ii", 1, 0)
@@ -137,9 +141,25 @@ class Connection(OnSocket):
         return True  # asyncio is not to close it
 
     def connection_lost(self, exc: Exception | None) -> None:
+        if exc is not None and self.connected and self.reading:
+            self._read_rest()
         if self.connected:
             # An error has no face of its own here: Twisted says ConnectionLost for all of them.
             self._lost(self._reason or (_DONE if exc is None else _LOST))
+
+    def _read_rest(self) -> None:
+        """
+        A write has failed, because the other side has closed: but what it said before that has arrived, and may explain
+        it (an answer to an upload that was too large).  The descriptor is still open in this call.
+        """
+        with suppress(OSError):
+            for _ in range(_READS):
+                data = os.read(self.fileno(), _READ)
+                if not data:
+                    return  # which says nothing: a socket that was reset says it as well, once the error was told
+                self.data_received(data)
+                if not (self.connected and self.reading):
+                    return
 
     # How it begins and ends.
 
