@@ -84,7 +84,7 @@ class End(Protocol):
     def _look(self) -> None:
         for entry in tuple(self._waiting):
             holds, waiting = entry
-            if holds():
+            if entry in self._waiting and holds():  # a callback may have looked meanwhile
                 self._waiting.remove(entry)
                 waiting.callback(None)
 
@@ -294,6 +294,7 @@ class Rig:
         path = self._directory / "site.toml"
         path.write_text(self._config.format(port=self._inside.getHost().port))
         self.service = service = Service(self.reactor, path)
+        service.ticker.resolution = 0.05
         generation = service.prepare_first()
         service.commit(generation, await service._bind(generation))
         (self.listener,) = service.listeners.values()

@@ -165,8 +165,7 @@ class Upload:
             self._transport.write(head + (b"%x\r\n%b\r\n" % (size, data) if self._chunked else data))
         elif self._chunked:
             self._transport.writeSequence([head + chunk_size(data), data, b"\r\n"])
+        elif head:
+            self._transport.writeSequence([head, data])
         else:
-            # Not as a sequence, which the transport would join.
-            if head:
-                self._transport.write(head)
             self._transport.write(data)

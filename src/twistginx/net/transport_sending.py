@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 #: A producer is paused when more than this many bytes wait in the process, and resumed when this few are left.
 HIGH_WATER, LOW_WATER = 65536, 16384
 
+#: Up to this many bytes, pieces are joined rather than written as pieces.
+_JOIN = 16384
+
 _log = Logger()
 
 
@@ -99,11 +102,16 @@ class Sending(asyncio.Protocol):
             self.writeSequence = self._write_sequence_pulled
         else:
             self.write = self.io.write
-            self.writeSequence = self._write_joined
+            self.writeSequence = self._write_pieces
 
-    def _write_joined(self, pieces: Iterable[bytes]) -> None:
-        # Not writelines, which leaves behind what stood before a piece that is no bytes.
-        self.io.write(_join(pieces))
+    def _write_pieces(self, pieces: Iterable[bytes]) -> None:
+        pieces = [*pieces]
+        # asyncio's writelines copies nothing, and so must not be given what may change, nor, because it leaves behind
+        # what stood before it, what is no bytes.  For small pieces a copy is cheaper.
+        if sum(map(len, pieces)) > _JOIN and all([piece.__class__ is bytes for piece in pieces]):
+            self.io.writelines(pieces)
+        else:
+            self.io.write(_join(pieces))
 
     def _write_pulled(self, data: bytes) -> None:
         self.io.write(data)

@@ -53,7 +53,7 @@ def readings(path: bytes) -> set[bytes]:
     # Of "/a//../b", those that merge slashes first make "/b", all others "/a/b" (RFC 3986 section 5.2.4).
     found = set()
     once = _ESCAPE.sub(_decoded, path)
-    for decoded in (path, once, _ESCAPE.sub(_decoded, once)):
+    for decoded in (once, _ESCAPE.sub(_decoded, once)):
         for text in (decoded, decoded.replace(b"\\", b"/"), _PARAMETERS.sub(b"", decoded.replace(b"\\", b"/"))):
             found.add(_resolved(text, merge=True))
             if b"/.." in text:
