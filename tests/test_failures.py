@@ -570,7 +570,7 @@ class RequestIdTests(FailureCase):
 
     def test_sent_and_returned(self) -> None:
         """
-        The upstream is sent a new name, whatever the client says, and the client is told it, whatever the upstream says.
+        The upstream is sent a new name, and the client is told it, whatever either of them says.
         """
         self.serve()
         self.says(ask("/app", "GET", "X-Request-ID: mine"))
@@ -614,9 +614,7 @@ class PageTests(SynchronousTestCase):
         """
         text = (Path(__file__).parent.parent / "docs" / "failures.rst").read_text("utf-8")
         rows = re.findall(r"(?m)^``(\w+)`` — (\d+), (\w+)$", text)
-        self.assertEqual(
-            rows, [(word, str(reason.status), reason.fault.value) for word, reason in REASONS.items()]
-        )
+        self.assertEqual(rows, [(word, str(reason.status), reason.fault.value) for word, reason in REASONS.items()])
 
     def test_errors_name_rows(self) -> None:
         """

@@ -5,8 +5,10 @@ Tests for ``twistginx.service``.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import signal
+import weakref
 from pathlib import Path
 
 from attrs import evolve
@@ -24,7 +26,7 @@ from twistginx.build import Generation, ListenerPlan
 from twistginx.config import schema
 from twistginx.errors import ConfigError, Problem
 from twistginx.observe.errorlog import ErrorLog
-from twistginx.service import GRACE, Service, StartError
+from twistginx.service import GRACE, Service, StartError, freeze_heap
 
 
 class Port:
@@ -175,7 +177,8 @@ class ServiceTestCase(SynchronousTestCase):
         globalLogPublisher.addObserver(self.observe)
         self.addCleanup(globalLogPublisher.removeObserver, self.observe)
         self.patch(twistginx.service, "raise_descriptor_limit", lambda: self.descriptors)
-        self.service = Service(self.reactor, "site.toml")
+        self.service = Service(self.reactor, "site.toml", settle=lambda: self.settled.append(self.service.generation))
+        self.settled = []
         self.patch(self.service, "prepare", self.prepare)
 
     def observe(self, event):
@@ -230,6 +233,7 @@ class StartTests(ServiceTestCase):
         self.assertEqual(self.events, ["open access.log", "start pool"])
         self.assertEqual(self.frontends(), {key: plan.frontend for key, plan in first.listeners.items()})
         self.assertEqual(self.texts(LogLevel.info), ["serving on tcp:80, tcp:81"])
+        self.assertEqual(self.settled, [first])
 
     def test_without_the_privileged_part(self):
         """
@@ -379,6 +383,7 @@ class ReloadTests(ServiceTestCase):
         stays, goes = self.service.listeners["tcp:80"], self.service.listeners["tcp:81"]
         staying, going = Connection(stays), Connection(goes)
         self.reload(generation(80, 82))
+        self.assertEqual(self.settled[1:], [self.next])
         self.assertEqual(self.reactor.ports, {80, 82})
         self.assertIs(self.service.listeners["tcp:80"], stays)
         self.assertEqual(self.frontends(), {key: plan.frontend for key, plan in self.next.listeners.items()})
@@ -675,3 +680,30 @@ class StopTests(ServiceTestCase):
         Stopping what did not come to serve is harmless.
         """
         self.successResultOf(self.service.stopService())
+
+
+class FreezeTests(SynchronousTestCase):
+    """
+    The garbage collector does not look at what was built.
+    """
+
+    def setUp(self):
+        self.addCleanup(gc.unfreeze)
+
+    def test_freeze(self):
+        """
+        What is alive is frozen, and what is garbage is gone, also when it was frozen while it lived.
+        """
+
+        class Cycle:
+            def __init__(self):
+                self.itself = self
+
+        kept, garbage, later = Cycle(), weakref.ref(Cycle()), Cycle()
+        freeze_heap()
+        self.assertIsNone(garbage())
+        self.assertFalse(any(each is kept for each in gc.get_objects()))
+        was_frozen = weakref.ref(later)
+        del later
+        freeze_heap()
+        self.assertIsNone(was_frozen())

@@ -29,7 +29,7 @@ from twistginx.config import schema
 from twistginx.errors import ConfigError
 from twistginx.observe.errorlog import ErrorLog, TwistdLog
 from twistginx.observe.sink import STANDARD
-from twistginx.service import Service
+from twistginx.service import Service, freeze_heap
 
 #: What ``twistd`` logs to when it is a daemon and is told nothing.
 _DAEMON_LOG: Final = "twistd.log"
@@ -65,7 +65,7 @@ class Options(usage.Options):
         A file that is wrong is no wrong use of ``twistd``, whose usage is not what the user needs to read: all problems
         go to standard error, and the exit status is 1.
         """
-        self.service = Service(reactor, self["config"])
+        self.service = Service(reactor, self["config"], settle=freeze_heap)
         try:
             generation = self.service.prepare_first()
         except ConfigError as error:

@@ -21,7 +21,6 @@ from twisted.internet.interfaces import IPullProducer
 from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-
 from zope.interface import implementer
 
 from twistginx.http.channel import Channel

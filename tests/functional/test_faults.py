@@ -8,7 +8,6 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from twisted.internet.epollreactor import EPollReactor
-from twisted.internet.error import ConnectionDone
 
 from tests.functional.faults import Answer, End, FaultTestCase, Rig, Server
 from twistginx.net.reactor import TwistginxReactor
@@ -86,7 +85,13 @@ ANSWERS: list[tuple[str, Server, int, bool, str]] = [
     ("sends a bad chunk in the same write", says(CHUNKED + b"3\r\nabc\r\nzz\r\n"), 502, True, "http_protocol_error"),
     ("ends by closing", says(UNTIL_CLOSE, b"all"), 200, True, ""),
     ("ends by closing, without a body", says(UNTIL_CLOSE), 200, True, ""),
-    ("would end by closing, but resets", says(UNTIL_CLOSE, b"part", then=RESET), 200, False, "http_response_incomplete"),
+    (
+        "would end by closing, but resets",
+        says(UNTIL_CLOSE, b"part", then=RESET),
+        200,
+        False,
+        "http_response_incomplete",
+    ),
     ("never answers", says(then=STAY), 504, True, "http_response_timeout"),
     ("never ends its head", says(b"HTTP/1.1 200 OK\r\nX: y\r\n", then=STAY), 504, True, "http_response_timeout"),
     ("stops within the body", says(LENGTH, b"12345", then=STAY), 200, False, "connection_read_timeout"),
@@ -94,18 +99,53 @@ ANSWERS: list[tuple[str, Server, int, bool, str]] = [
     ("sends a few bytes at a time", says(*[OK[at : at + 5] for at in range(0, len(OK), 5)], then=STAY), 200, True, ""),
     ("sends no HTTP", says(b"\x15\x03\x01\x00\x02\x02\x46", then=STAY), 502, True, "http_protocol_error"),
     ("greets", says(b"220 mail ESMTP\r\n", then=STAY), 502, True, "http_protocol_error"),
-    ("speaks HTTP/2", says(b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok", then=STAY), 502, True, "http_protocol_error"),
-    ("has two lengths", says(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n" + LENGTH[17:], then=STAY), 502, True, "http_protocol_error"),
-    ("has a length and chunks", says(LENGTH[:-2] + CHUNKED[17:] + b"0\r\n\r\n", then=STAY), 502, True, "http_protocol_error"),
-    ("has a head of 100 KiB", says(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 102400 + b"\r\n\r\n", then=STAY), 502, True, "http_response_header_section_size"),
+    (
+        "speaks HTTP/2",
+        says(b"HTTP/2.0 200 OK\r\nContent-Length: 2\r\n\r\nok", then=STAY),
+        502,
+        True,
+        "http_protocol_error",
+    ),
+    (
+        "has two lengths",
+        says(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n" + LENGTH[17:], then=STAY),
+        502,
+        True,
+        "http_protocol_error",
+    ),
+    (
+        "has a length and chunks",
+        says(LENGTH[:-2] + CHUNKED[17:] + b"0\r\n\r\n", then=STAY),
+        502,
+        True,
+        "http_protocol_error",
+    ),
+    (
+        "has a head of 100 KiB",
+        says(b"HTTP/1.1 200 OK\r\nX: " + b"x" * 102400 + b"\r\n\r\n", then=STAY),
+        502,
+        True,
+        "http_response_header_section_size",
+    ),
     ("changes the protocol unasked", says(SWITCH, then=STAY), 502, True, "http_upgrade_failed"),
-    ("sends bytes behind the body", says(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", then=STAY), 200, True, ""),
+    (
+        "sends bytes behind the body",
+        says(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", then=STAY),
+        200,
+        True,
+        "",
+    ),
     ("sends bytes behind the body, later", says(OK, b"evil", then=STAY), 200, True, ""),
-    ("has a body where there is none", says(b"HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil", then=STAY), 204, True, ""),
+    (
+        "has a body where there is none",
+        says(b"HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil", then=STAY),
+        204,
+        True,
+        "",
+    ),
     ("closes behind a whole answer", says(OK), 200, True, ""),
     ("resets behind a whole answer", says(OK, then=RESET), 200, True, ""),
 ]
-
 
 
 def asks(request: bytes = GET, method: bytes = b"GET") -> Callable[[Rig], Coroutine[Any, Any, Answer]]:
@@ -212,8 +252,8 @@ def uploads(chunked: bool) -> Callable[[Rig], Coroutine[Any, Any, Answer]]:
     return client
 
 
-# What becomes of a connection at rest when it is used again: (name, request, what the server does with the second request
-# on its first connection, status of the second answer, how many connections were made).
+# What becomes of a connection at rest when it is used again: (name, request, what the server does on its first
+# connection, status of the second answer, how many connections were made).
 
 
 def second(*pieces: bytes, then: str = CLOSE) -> Server:
@@ -475,7 +515,6 @@ class AnswerTests(FaultTestCase):
                         self.assertEqual((answer.status, answer.whole), (status, whole))
 
         self.with_rig(use)
-
 
     def test_reuse(self) -> None:
         """

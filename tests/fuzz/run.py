@@ -20,7 +20,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 
 #: In the order of what they are worth.
-NAMES = ("requests", "proxy", "responses", "chunked", "client_hello", "proxy_header", "config")
+NAMES = ("requests", "proxy", "responses", "answers", "chunked", "client_hello", "proxy_header", "config")
 
 #: Seconds that one input may take.
 _SLOW = 5

@@ -82,7 +82,7 @@ def seeds(name: str) -> list[bytes]:
     """
     if name in ("requests", "proxy"):
         found = [raw for case in CASES if len(raw := case.raw) < 4096]
-    elif name == "responses":
+    elif name in ("responses", "answers"):
         found = list(_RESPONSES)
     elif name == "chunked":
         found = list(_CHUNKS)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import h11
 
-from tests.http.smuggling.oracle import proxied
+from tests.http.smuggling.oracle import answered, proxied
 from twistginx.config.load import load
 from twistginx.config.scanner import scan
 from twistginx.errors import ConfigError, ProxyError
@@ -88,7 +88,10 @@ def requests(data: bytes) -> None:
     for ours, other in zip(whole, theirs, strict=False):
         method, target, body = other
         content = ours[-1]
-        assert (ours[0], content[0] if content else b"") == (method, body) or (content and not content[1]), (ours, other)
+        assert (ours[0], content[0] if content else b"") == (method, body) or (content and not content[1]), (
+            ours,
+            other,
+        )
         assert target.endswith(ours[1]) or ours[1] == b"/" or ours[1].startswith(b"/?"), (ours, other)
 
 
@@ -184,6 +187,9 @@ def _told(parser: ResponseParser, receiver: _Receiver) -> Any:
     assert head is not None
     if parser.upgrade is not None:
         return 101, list(head.fields), b"", None
+    if parser.body is not None:  # it came whole, and nothing has been told of it
+        assert receiver.head is None
+        return head.status, list(head.fields), parser.body, None
     assert head is receiver.head
     return head.status, list(head.fields), receiver.body, parser.trailers
 
@@ -235,6 +241,21 @@ def _response_by_h11(data: bytes, bodiless: bool) -> tuple[int, bytes] | None:
                 return None
     except h11.RemoteProtocolError:
         return None
+
+
+def answers(data: bytes) -> None:
+    """
+    Whatever an upstream server says, the client gets one unambiguous answer, or is cut off.
+    """
+    seed, data = _split(data)
+    method = b"HEAD" if seed & 1 else b"GET"
+    pieces = [piece for piece in cut(seed, data) if piece]
+    answer = answered(pieces, method, clean=not seed & 2)
+    if answer.whole and answer.status not in (502, 504):
+        theirs = _response_by_h11(data, bool(seed & 1))
+        assert theirs is None or theirs == (answer.status, answer.body), (answer, theirs)
+        if not seed & 2 and answer.reused:
+            assert theirs is not None, answer
 
 
 # Chunks: the same bytes as a request's body and as a response's.
@@ -384,5 +405,5 @@ Target = Callable[[bytes], None]
 
 #: By name.
 TARGETS: Final[dict[str, Target]] = {
-    each.__name__: each for each in (requests, proxy, responses, chunked, client_hello, proxy_header, config)
+    each.__name__: each for each in (requests, proxy, responses, answers, chunked, client_hello, proxy_header, config)
 }

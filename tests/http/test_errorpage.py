@@ -111,17 +111,14 @@ class PageTests(SynchronousTestCase):
         Proxy-Status (RFC 9209) names the setting to everybody, the details to a trusted proxy, and what the upstream
         had said; whatever the details are, it is a well-formed string.
         """
-        error = ProxyError("http_upgrade_failed", 'to "10.0.0.1:9001" \\ \u20ac', "a.b = 3s", received=101)
+        error = ProxyError("http_upgrade_failed", 'to "10.0.0.1:91" \\ \u20ac', "a.b = 3s", received=101)
         self.assertEqual(
             page(error).fields.every(b"proxy-status"),
             [b'twistginx; error=http_upgrade_failed; received-status=101; details="a.b = 3s"'],
         )
         self.assertEqual(
-            page(error, trusted=True).fields.every(b"proxy-status"),
-            [
-                b"twistginx; error=http_upgrade_failed; received-status=101; "
-                rb'details="to \"10.0.0.1:9001\" \\ ?; a.b = 3s"'
-            ],
+            page(error, trusted=True).fields.first(b"proxy-status"),
+            rb'twistginx; error=http_upgrade_failed; received-status=101; details="to \"10.0.0.1:91\" \\ ?; a.b = 3s"',
         )
         unheard_of = ProxyError("http_protocol_error", received=42)
         self.assertEqual(page(unheard_of).fields.first(b"proxy-status"), b"twistginx; error=http_protocol_error")

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.address import IPv4Address, UNIXAddress
@@ -604,13 +605,78 @@ class FileTests(ConversationTestCase):
         self.wait(61)
         self.assertTrue(self.wire.aborted)
 
+    def direct(self) -> Any:
+        """
+        Serve a file over a transport that sends files past us, and is sending.
+        """
+        self.stage.act = None
+        self.connect(GET)
+        wire: Any = self.wire
+        sending = SimpleNamespace(left=0, ended=False, stops=0)
+
+        def stop() -> None:
+            sending.stops += 1
+            sending.ended = True
+
+        def send_file(descriptor: int, start: int, length: int) -> Any:
+            sending.left = length
+            self.channel.pauseProducing()
+            return sending
+
+        sending.stop = stop
+        wire.send_file = send_file
+        wire.unsent = lambda: sending.left
+        self.request().respond(Reply(200, (), a_file(self.CONTENT)))
+        return sending
+
+    def test_direct(self) -> None:
+        """
+        A client that is slow, and yet takes something, is waited for; the next request is answered behind the file.
+        """
+        sending = self.direct()
+        self.stage.act = lambda request: request.respond(OK)
+        self.send(GET)
+        for _ in range(3):
+            self.wait(59)
+            sending.left -= 20_000
+        self.assertEqual(self.records, [])
+        sending.left, sending.ended = 0, True
+        self.channel.resumeProducing()
+        self.assertEqual([record.sent for record in self.records], [len(self.CONTENT), 3])
+        self.assertFalse(self.wire.aborted)
+
+    def test_direct_stall(self) -> None:
+        """
+        One that takes nothing is not; the log says how much it took.
+        """
+        sending = self.direct()
+        sending.left -= 20_000
+        self.wait(119)
+        self.assertFalse(self.wire.aborted)
+        self.wait(2)
+        self.assertTrue(self.wire.aborted)
+        self.assertEqual((self.record.reason, self.record.sent), ("response_write_timeout", 20_000))
+        self.assertEqual(sending.stops, 1)
+
+    def test_direct_gives_up(self) -> None:
+        """
+        Where the transport cannot go on, the rest is read and written.
+        """
+        sending = self.direct()
+        sending.left, sending.ended = 500, True
+        self.channel.resumeProducing()
+        self.assertEqual(self.wire.value().partition(b"\r\n\r\n")[2], self.CONTENT[-500:])
+        self.assertEqual(self.record.sent, len(self.CONTENT))
+
     def test_filtered(self) -> None:
         """
-        Filters see it.
+        Filters see it, also where it could be sent past us.
         """
         self.serve(responding=(lambda request, head: Upper(),))
         self.stage.act = lambda request: request.respond(Reply(200, (), a_file(b"abc")))
-        self.connect(GET)
+        self.connect()
+        self.wire.send_file = None  # type: ignore[attr-defined]  # it must not be called
+        self.send(GET)
         self.assertEqual(self.answer().body, b"ABC!")
 
     def test_bad_head(self) -> None:

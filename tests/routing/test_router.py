@@ -84,7 +84,9 @@ class TableTests(SynchronousTestCase):
             ),
             max_size=6,
         ),
-        st.lists(st.sampled_from([b"a", b"b", b"ab", b"", b".."]), max_size=4).map(lambda p: b"/" + b"/".join(p)),
+        st.lists(st.sampled_from([b"a", b"b", b"ab", b"", b".."]), max_size=4)
+        .map(lambda p: b"/" + b"/".join(p))
+        .filter(lambda path: b"//" not in path or b".." not in path),  # those are read in two ways: test_spelling
     )
     @settings(max_examples=300, deadline=None)
     def test_index(self, table: list[tuple[bool, bytes]], path: bytes) -> None:

@@ -155,6 +155,34 @@ class Channel(Protocol):
     :ivar writable: does the client read?  False: whatever produces the response is to wait.
     """
 
+    # Many of them rest, and a dict of so many names would not share its keys.  Who adds to a channel from outside still
+    # can: Twisted's Protocol has a dict.
+    __slots__ = (
+        "_begun",
+        "_body",
+        "_continues",
+        "_counted",
+        "_keepalive",
+        "_limit",
+        "_lingering",
+        "_parser",
+        "_reading",
+        "_starting",
+        "_terms",
+        "_unsent",
+        "_window",
+        "address",
+        "closing",
+        "deadline",
+        "frontend",
+        "listener",
+        "peer_ip",
+        "request",
+        "scheme",
+        "ticker",
+        "writable",
+    )
+
     #: ITCPTransport, or a layer that looks like it.
     transport: Any
     proxy_header: ProxyHeader | None = None
@@ -606,7 +634,7 @@ class Channel(Protocol):
 
     def _writing_too_slow(self) -> None:
         """
-        The client has not taken all of what was written in the time for it: it may be slow, but not as slow as it likes.
+        The client has not taken all that was written in the time for it: it may be slow, but not as slow as it likes.
         """
         frontend = self.frontend
         seconds = frontend.timeouts.write

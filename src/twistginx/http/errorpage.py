@@ -93,8 +93,8 @@ def reply_for(error: ProxyError, request: Response) -> Reply:
     """
     The response for ``error``.
 
-    It says the reason's word and sentence, for a timeout or a limit the setting, and the request's name; never addresses
-    of upstreams, unless to a trusted proxy, nor anything that the client has sent.
+    It says the reason's word and sentence, for a timeout or a limit the setting, and the request's name; never
+    addresses of upstreams, unless to a trusted proxy, nor anything that the client has sent.
     """
     reason = error.reason
     status = reason.status if reason.status != 499 else 400  # 499 is for the log only

@@ -121,8 +121,8 @@ def plain_request(data: bytes, head_bound: int, fields_bound: int) -> RequestHea
 
 def plain_response(data: bytes, head_bound: int) -> tuple[ResponseHead, bytes] | None:
     """
-    The final response that ``data`` is, and its body, if it is a plain one: HTTP/1.1, with a body of a known length,
-    and nothing said about the connection but that it is kept alive.  None: take the long way.
+    The final response that ``data`` is, and its body, if it is a plain one: HTTP/1.1, a status with its usual phrase, a
+    body of a known length, and nothing said about the connection but that it is kept alive.  None: take the long way.
 
     The head's block is what is passed on: without Connection.
 
@@ -134,7 +134,7 @@ def plain_response(data: bytes, head_bound: int) -> tuple[ResponseHead, bytes] |
     if not 0 < end < head_bound - 3 or data[:9] != b"HTTP/1.1 " or data[12:13] != b" " or not code.isdigit():
         return None
     status = int(code)
-    if status < 200 or status in BODYLESS:
+    if status < 200 or status in BODYLESS or PHRASES.get(status) != data[13:line]:
         return None
     block = data[line : end + 2]
     lowered = block.lower()
@@ -152,8 +152,7 @@ def plain_response(data: bytes, head_bound: int) -> tuple[ResponseHead, bytes] |
         stop = lowered.find(b"\r\n", start + 2)
         block = block[:start] + block[stop:]
         lowered = lowered[:start] + lowered[stop:]
-    phrase = data[13:line]
-    head = ResponseHead(status, None, PHRASES[status] if PHRASES.get(status) == phrase else phrase, int(digits))
+    head = ResponseHead(status, None, None, int(digits))
     head.block = block
     head.lowered = lowered
     return head, data[end + 4 :]

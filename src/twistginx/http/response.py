@@ -35,7 +35,6 @@ from twistginx.http.wire import (
     date_line,
     head_block,
     last_chunk,
-    status_line,
 )
 from twistginx.net.sendfile import FileSending
 
@@ -262,13 +261,11 @@ class Response(TwistedRequest):
             return
         status = self.status = head.status
         self.started = True
-        phrase = head.phrase
-        line = STATUS_LINES[status] if PHRASES.get(status) is phrase else status_line(status, phrase)
         lowered = head.lowered
         server = b"" if b"\nserver:" in lowered else SERVER_LINE
         date = b"" if b"\ndate:" in lowered else date_line()
         self.sent_bytes = len(body)
-        lines = b"%b%b%b%b%b\r\n" % (line, head.block[2:], server, date, self._connection_line())
+        lines = b"%b%b%b%b%b\r\n" % (STATUS_LINES[status], head.block[2:], server, date, self._connection_line())
         if len(body) <= _JOIN:
             self.channel.transport.write(lines + body)
         else:

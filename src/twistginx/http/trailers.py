@@ -26,6 +26,7 @@ FORBIDDEN_TRAILERS: Final = HOP_BY_HOP | {
     b"range",
     b"set-cookie",
     b"www-authenticate",
+    b"x-request-id",
 }
 
 

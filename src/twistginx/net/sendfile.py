@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from twistginx.net.transport_sending import Sending
+    from twistginx.net.transport_socket import OnSocket
 
 #: Bytes in one turn of the reactor: a client that takes all that we have must not have all of our time.
 TURN: Final = 1 << 20
@@ -30,7 +30,7 @@ class FileSending:
 
     __slots__ = ("_connection", "_descriptor", "_file", "_offset", "ended", "left")
 
-    def __init__(self, connection: Sending, file: int, start: int, length: int) -> None:
+    def __init__(self, connection: OnSocket, file: int, start: int, length: int) -> None:
         """
         :param file: a descriptor that stays open until the end, or ``stop``; it is the caller's.
         """

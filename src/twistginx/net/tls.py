@@ -171,7 +171,8 @@ class ClientTLS(TLSLayer):
     Handshakes, and verifies the certificate of the server.
 
     :ivar ready: fires with the protocol above when that is connected, or fails with a ``ProxyError``:
-        ``tls_certificate_error``, ``tls_alert_received``, ``tls_protocol_error`` or ``connection_timeout``.  Cancelling it aborts.
+        ``tls_certificate_error``, ``tls_alert_received``, ``tls_protocol_error`` or ``connection_timeout``.  Cancelling
+        it aborts.
     """
 
     __slots__ = ("_context", "_identity", "_server_name", "ready")

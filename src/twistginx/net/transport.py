@@ -88,7 +88,6 @@ class Connection(OnSocket):
     __slots__ = (
         "__dict__",  # for startTLS, and for those who keep things on other people's objects
         "__weakref__",
-        "_context",
         "_contexts",
         "_held",
         "_paused",
@@ -117,7 +116,7 @@ class Connection(OnSocket):
     def data_received(self, data: bytes) -> None:
         # What log.callWithLogger does, at a twentieth of its price.
         contexts = self._contexts
-        contexts.append(self._context)
+        contexts.append(self)
         try:
             self.protocol.dataReceived(data)
         except BaseException:
@@ -126,7 +125,7 @@ class Connection(OnSocket):
             contexts.pop()
 
     def eof_received(self) -> bool:
-        self._contexts.append(self._context)
+        self._contexts.append(self)
         try:
             half_closeable: Any = IHalfCloseableProtocol(self.protocol, None)
             if half_closeable is None:
@@ -161,6 +160,15 @@ class Connection(OnSocket):
                 if not (self.connected and self.reading):
                     return
 
+    def __getitem__(self, key: object) -> dict[str, Any]:
+        """
+        As a context of ``twisted.python.context``, which asks when something is logged while we are called: the dict
+        would be half a kilobyte for each connection.
+        """
+        if key is ILogContext:
+            return {"system": self.logstr, "isError": 0}
+        raise KeyError(key)
+
     # How it begins and ends.
 
     def _open(self, protocol: Any) -> None:
@@ -172,7 +180,6 @@ class Connection(OnSocket):
         self.connected = True
         prefix = protocol.logPrefix() if ILoggingContext.providedBy(protocol) else type(protocol).__name__
         self.logstr = f"{prefix},{self.logstr}"
-        self._context = {ILogContext: {"system": self.logstr, "isError": 0}}
         self._contexts = context.theContextTracker.currentContext().contexts
         self.reactor.connections.add(self)
         io.set_write_buffer_limits(HIGH_WATER, LOW_WATER)
@@ -218,7 +225,7 @@ class Connection(OnSocket):
         self._held = None
         if self._file is not None:
             self._file.stop()
-        self._contexts.append(self._context)
+        self._contexts.append(self)
         try:
             if producer is not None:
                 with _log.failuresHandled("while stopping {producer}", producer=producer):

@@ -12,10 +12,9 @@ from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from twistginx.net.sendfile import FileSending
-
 if TYPE_CHECKING:
     from twistginx.net.reactor import TwistginxReactor
+    from twistginx.net.sendfile import FileSending
 
 #: A producer is paused when more than this many bytes wait in the process, and resumed when this few are left.
 HIGH_WATER, LOW_WATER = 65536, 16384
@@ -108,7 +107,7 @@ class Sending(asyncio.Protocol):
         pieces = [*pieces]
         # asyncio's writelines copies nothing, and so must not be given what may change, nor, because it leaves behind
         # what stood before it, what is no bytes.  For small pieces a copy is cheaper.
-        if sum(map(len, pieces)) > _JOIN and all([piece.__class__ is bytes for piece in pieces]):
+        if sum(map(len, pieces)) > _JOIN and all(piece.__class__ is bytes for piece in pieces):
             self.io.writelines(pieces)
         else:
             self.io.write(_join(pieces))
@@ -179,23 +178,6 @@ class Sending(asyncio.Protocol):
             self._resume_producer()
 
     # Files.
-
-    def send_file(self, descriptor: int, start: int, length: int) -> FileSending | None:
-        """
-        Send a part of a file behind what was written, past this process.  What does not leave at once is ``unsent``
-        like any other bytes: the producer is paused, and resumed at the end.  Nothing may be written until then.
-
-        :param descriptor: of the file.  It is the caller's, and is closed only when the sending has ended or was
-            stopped.
-        :return: what tells how far it has come; None when only bytes can be written here.
-        """
-        if self.io is None or self.write != self.io.write:  # something special is going on
-            return None
-        sending = FileSending(self, descriptor, start, length)
-        if not sending.begin():
-            self._file = sending
-            self.pause_writing()
-        return sending
 
     def file_ended(self) -> None:
         """

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.python.failure import Failure
 
+from twistginx.net.sendfile import FileSending
 from twistginx.net.transport_sending import Sending
 
 if TYPE_CHECKING:
@@ -134,6 +135,23 @@ class OnSocket(Sending):
         (sendfile, splice) does so when ``unsent()`` is 0, and writes nothing here meanwhile.
         """
         return os.dup(self.fileno())
+
+    def send_file(self, descriptor: int, start: int, length: int) -> FileSending | None:
+        """
+        Send a part of a file behind what was written, past this process.  What does not leave at once is ``unsent``
+        like any other bytes: the producer is paused, and resumed at the end.  Nothing may be written until then.
+
+        :param descriptor: of the file.  It is the caller's, and is closed only when the sending has ended or was
+            stopped.
+        :return: what tells how far it has come; None when only bytes can be written here.
+        """
+        if self.io is None or self.write != self.io.write:  # something special is going on
+            return None
+        sending = FileSending(self, descriptor, start, length)
+        if not sending.begin():
+            self._file = sending
+            self.pause_writing()
+        return sending
 
     def logPrefix(self) -> str:
         return self.logstr

@@ -15,17 +15,17 @@ from typing import Final
 #: What a path can have in it that somebody reads in another way than we do.
 _DOUBTFUL: Final = re.compile(rb"[;\\]|//|/\.|%(?:2[eEfF5]|3[bB]|5[cC])")
 
-#: What no path can have: a NUL, where files' names end; a backslash (RFC 3986 section 3.3), which browsers send as a
-#: slash; a percent sign that escapes nothing.
-_IMPOSSIBLE: Final = re.compile(rb"%00|\x00|\\|%(?![0-9A-Fa-f]{2})")
+#: What no path can have: an encoded NUL, where files' names would end (llhttp refuses a bare one); a backslash (RFC
+#: 3986 section 3.3), which browsers send as a slash; a percent sign that escapes nothing.
+_IMPOSSIBLE: Final = re.compile(rb"%00|\\|%(?![0-9A-Fa-f]{2})")
 
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _PARAMETERS: Final = re.compile(rb";[^/]*")
 
 _MEANINGS: Final = {
-    0x00: "the path has a NUL in it",
-    0x5C: "the path has a backslash in it",
-    0x25: "the path has a percent sign that escapes nothing",
+    b"%00": "the path has a NUL in it",
+    b"\\": "the path has a backslash in it",
+    b"%": "the path has a percent sign that escapes nothing",
 }
 
 
@@ -34,9 +34,7 @@ def impossible(path: bytes) -> str:
     Why ``path``, as it was sent, can be no path; empty when it can.
     """
     found = _IMPOSSIBLE.search(path)
-    if found is None:
-        return ""
-    return _MEANINGS[0x00 if found[0] == b"%00" else found[0][0]]
+    return "" if found is None else _MEANINGS[found[0]]
 
 
 def is_doubtful(path: bytes) -> bool:

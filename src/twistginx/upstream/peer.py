@@ -35,8 +35,8 @@ from twistginx.net.timers import Ticker
 from twistginx.net.tls import ClientEndpoint
 from twistginx.net.tlscontext import client_context
 
-#: Seconds; a bound for the system's own attempts, where ``connect`` is not given a shorter one.
-_ATTEMPT: Final = 30.0
+#: Seconds; a bound for the system's own attempts, far beyond the timeout of ``connect``, which names its setting.
+_ATTEMPT: Final = 86400.0
 
 _UNROUTABLE: Final = frozenset((EHOSTUNREACH, ENETUNREACH, ENETDOWN, EADDRNOTAVAIL))
 

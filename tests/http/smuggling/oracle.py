@@ -15,17 +15,22 @@ from typing import Any
 
 import h11
 from attrs import define, field
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 
 from tests.resources.conversation import Conversation, Wire
 
-#: The client's address, and what we say about it: the last lines of every head that leaves.
+#: The client's address, and what we say about it and its request in every head that leaves.
 CLIENT = "10.0.0.1"
-_SAID = re.compile(rb"X-Forwarded-For: 10\.0\.0\.1\r\nX-Forwarded-Proto: http\r\n(?:X-Forwarded-Host: [^\r\n]*\r\n)?")
+_SAID = re.compile(
+    rb"X-Forwarded-For: 10\.0\.0\.1\r\nX-Forwarded-Proto: http\r\n(?:X-Forwarded-Host: [^\r\n]*\r\n)?"
+    rb"(?:X-Request-ID: [^\r\n]*\r\n)?"
+)
 
 _LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e\x80-\xff]+ HTTP/1\.1\Z")
-_FIELD = re.compile(
-    rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+: ?(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?\Z"
-)
+_FIELD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\Z")
+_FRAMING = re.compile(rb"(?:content-length: [0-9]+|transfer-encoding: chunked)\Z", re.IGNORECASE)
+_STATUS = re.compile(rb"HTTP/1\.1 [1-9][0-9][0-9] [\t\x20-\x7e\x80-\xff]*\Z")
+_HOST = re.compile(rb"(?<=\r\n)host:[^\r\n]*", re.IGNORECASE)
 _CHUNK = re.compile(rb"([0-9a-f]+)\r\n")
 
 #: What h11 is given: a head that we let pass is not to be refused for its size.
@@ -122,13 +127,19 @@ class _Server:
         spellings = [name.replace(b"_", b"-") for name in names]
         if names.count(b"host") != 1:
             raise AmbiguousError(f"{names.count(b'host')} Host fields: {head!r}")
-        framing = [name for name in spellings if name in (b"content-length", b"transfer-encoding")]
-        if len(framing) > 1 or not set(framing) <= set(names):
+        framing = [
+            each
+            for name, each in zip(spellings, fields, strict=True)
+            if name in (b"content-length", b"transfer-encoding")
+        ]
+        if len(framing) > 1 or not all(map(_FRAMING.match, framing)):
             raise AmbiguousError(f"framed in two ways: {head!r}")
         found = _SAID.search(head + b"\r\n")
         if found is None:
             raise AmbiguousError(f"nothing is said about the client: {head!r}")
         rest = (head + b"\r\n")[: found.start()] + (head + b"\r\n")[found.end() :]
+        # Host is compared without case (RFC 9110 section 4.2.3), so both ways to spell it are one.
+        rest = _HOST.sub(lambda match: match[0].lower().replace(b"host", b"Host", 1), rest)
         return Request(rest, event.method, event.target, list(event.headers))
 
     def _end(self, event: h11.EndOfMessage) -> None:
@@ -141,7 +152,8 @@ class _Server:
         body = b"%d" % len(self._requests)
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
         self._h11.send(h11.Response(status_code=200, headers=[("Content-Length", str(len(body)))]))
-        self._h11.send(h11.Data(data=body))
+        if request.method != b"HEAD":
+            self._h11.send(h11.Data(data=body))
         self._h11.send(h11.EndOfMessage())
         if self._h11.states == {h11.CLIENT: h11.DONE, h11.SERVER: h11.DONE}:
             self._h11.start_next_cycle()
@@ -258,3 +270,100 @@ def _statuses(data: bytes, requests: Sequence[Any]) -> list[int]:
             assert len(data) >= length, "an answer without its end"
             data = data[length:]
     return statuses
+
+
+@define
+class Answered:
+    """
+    What became of what an upstream server said.
+
+    :ivar status: of the answer that the client got.
+    :ivar fields: of it.
+    :ivar whole: it has an end, and the client was not cut off.
+    :ivar reused: the connection to the server was kept for the next request.
+    """
+
+    status: int
+    fields: list[tuple[bytes, bytes]]
+    body: bytes
+    whole: bool
+    reused: bool
+
+
+def answered(pieces: Sequence[bytes], method: bytes = b"GET", clean: bool = True) -> Answered:
+    """
+    Have an upstream server answer ``pieces``, and close.
+
+    :param clean: it closes in order; False: it resets.
+    :raise AmbiguousError: when what the client gets is not exactly one answer, or may be read in two ways.
+    """
+    talk = Conversation()
+    client = talk.client(CLIENT)
+    client.says(method + b" / HTTP/1.1\r\nHost: a\r\n\r\n")
+    server = talk.accept()
+    server.taken()
+    for piece in pieces:
+        if not server.gone:
+            server.says(piece)
+    reused = talk.upstream.resting == 1
+    if not server.aborted:
+        server.leaves(ConnectionDone if clean else ConnectionLost)
+    elif server.gone:
+        server.leaves(ConnectionAborted)
+    data = client.taken()
+    aborted = client.aborted
+    if not talk.records:
+        raise AssertionError("the request has no end")
+    client.leaves()
+    talk.upstream.stop()
+    if talk.listener.connections or len(talk.ticker):
+        raise AssertionError("something was left behind")
+    return _answer(data, method, aborted, reused)
+
+
+def _answer(data: bytes, method: bytes, aborted: bool, reused: bool) -> Answered:
+    """
+    The answer as h11 reads it, and as anybody does.
+    """
+    reading = h11.Connection(h11.CLIENT, max_incomplete_event_size=_ROOM)
+    reading.send(h11.Request(method=method, target="/", headers=[("Host", "a")]))
+    reading.send(h11.EndOfMessage())
+    answer = Answered(0, [], b"", False, reused)
+    raw = data
+    try:
+        reading.receive_data(data)
+        while True:
+            event = reading.next_event()
+            if isinstance(event, h11.InformationalResponse):
+                raw = _check_head(raw)
+            elif isinstance(event, h11.Response):
+                raw = _check_head(raw)
+                answer.status, answer.fields = event.status_code, list(event.headers)
+            elif isinstance(event, h11.Data):
+                answer.body += bytes(event.data)
+            elif isinstance(event, h11.EndOfMessage):
+                answer.whole = not aborted
+                break
+            else:
+                break
+    except h11.RemoteProtocolError as error:
+        raise AmbiguousError(f"no answer: {error}: {data!r}") from error
+    if answer.whole and reading.trailing_data[0]:
+        raise AmbiguousError(f"bytes behind an answer: {reading.trailing_data!r}")
+    if not answer.whole and not aborted:
+        raise AmbiguousError(f"an answer without an end, and the client is not cut off: {data!r}")
+    return answer
+
+
+def _check_head(raw: bytes) -> bytes:
+    head, separator, rest = raw.partition(b"\r\n\r\n")
+    line, *fields = head.split(b"\r\n")
+    if not separator or not _STATUS.match(line):
+        raise AmbiguousError(f"a status line that may be read in two ways: {line!r}")
+    for each in fields:
+        if not _FIELD.match(each):
+            raise AmbiguousError(f"a field that may be read in two ways: {each!r}")
+    framing = [each for each in fields if each.lower().startswith((b"content-length", b"transfer-encoding"))]
+    if len(framing) > 1 or not all(map(_FRAMING.match, framing)):
+        raise AmbiguousError(f"framed in two ways: {head!r}")
+    return rest

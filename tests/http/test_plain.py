@@ -1,0 +1,233 @@
+"""
+Tests of twistginx.http.plain: the short way gives what the long way gives, and is taken for plain messages only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from twistginx.http import parser as parser_module
+from twistginx.http import response_parser as response_module
+from twistginx.http.message import Fields, ResponseHead
+from twistginx.http.parser import RequestParser
+from twistginx.http.plain import plain_request, plain_response
+from twistginx.http.response_parser import HEAD_BOUND, ResponseParser
+
+GET = b"GET /a?b HTTP/1.1\r\nHost: a.example\r\nUser-Agent: x y\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nServer: s\r\nContent-Length: 2\r\nX-A: b\r\n\r\nok"
+
+#: Lines that heads are made of: plain ones, and all that must not be taken for plain.
+REQUEST_LINES = st.sampled_from(
+    [
+        *(b"Host: a.example", b"host:  A.Example \t", b"Host: b.example", b"Host:", b"Host: a b"),
+        *(b"Accept: */*", b"Cookie: a=1; b=2", b"X-Empty:", b"X-Tab: a\t", b"If-None-Match: *", b"Range: bytes=0-1"),
+        *(b"Connection: keep-alive", b"Connection: Keep-Alive", b"Connection: close", b"Connection: x, close"),
+        *(b"Content-Length: 0", b"Content-Length: 3", b"Transfer-Encoding: chunked", b"Expect: 100-continue"),
+        *(b"Upgrade: websocket", b"Connection: upgrade", b"X_Y: 1", b"X.Y: 1", b"Bad Name: 1", b" folded", b"novalue"),
+        *(b"X: a\rb", b"X: a\0b", b"TE: trailers", b"X-Forwarded-For: 1.2.3.4", b": x", b"X-Obs: \xe9"),
+    ]
+)
+STARTS = st.sampled_from(
+    [
+        *(b"GET / HTTP/1.1", b"GET /a?b=c HTTP/1.1", b"HEAD /%2F HTTP/1.1", b"POST / HTTP/1.1", b"FOO / HTTP/1.1"),
+        *(b"GET / HTTP/1.0", b"GET /a#b HTTP/1.1", b"GET http://b.example/ HTTP/1.1", b"OPTIONS * HTTP/1.1"),
+        *(
+            b"GET  / HTTP/1.1",
+            b"GET / HTTP/1.1 ",
+            b"GET /",
+            b"GET / HTTP/2.0",
+            b"get / HTTP/1.1",
+            b"GET /\xe9 HTTP/1.1",
+        ),
+    ]
+)
+RESPONSE_LINES = st.sampled_from(
+    [
+        *(
+            b"Content-Length: 2",
+            b"content-length: 2",
+            b"Content-Length: 3",
+            b"Content-Length: 02",
+            b"Content-Length: +2",
+        ),
+        *(b"Connection: keep-alive", b"Connection: close", b"Connection: X-A", b"Keep-Alive: timeout=5", b"X-A: 1"),
+        *(b"Transfer-Encoding: chunked", b"Date: x", b"Server: y", b"Trailer: Z", b"Upgrade: a", b"X-Request-ID: 1"),
+        *(
+            b"Content-Type: text/event-stream",
+            b"Content-Type: text/html",
+            b"Set-Cookie: a",
+            b"Set-Cookie: b",
+            b"Bad : 1",
+        ),
+    ]
+)
+STATUSES = st.sampled_from(
+    [
+        *(b"HTTP/1.1 200 OK", b"HTTP/1.1 404 Gone Fishing", b"HTTP/1.1 204 x", b"HTTP/1.1 304 x", b"HTTP/1.1 103 x"),
+        *(b"HTTP/1.0 200 OK", b"HTTP/1.1 200", b"HTTP/1.1 2000 OK", b"HTTP/1.1  200 OK", b"HTTP/1.1 99 x"),
+        *(b"HTTP/1.1 404 Not Found", b"HTTP/1.1 200 O\0K", b"HTTP/1.1 503 Service Unavailable"),
+    ]
+)
+
+
+def requests(data: bytes) -> Any:
+    """
+    What a parser makes of ``data``, as plain values.
+    """
+    parser = RequestParser(2000, 20)
+    parser.feed(data)
+    made = [
+        (
+            *(head.method, head.target, head.version, head.host, head.path, head.query, head.length, head.keep_alive),
+            *(head.upgrade, head.expects_continue, list(head.fields)),
+            None if body is None else (body.length, body.complete, body.received),
+        )
+        for head, body in parser.messages
+    ]
+    refusal = parser.refusal.reason.word if parser.refusal is not None else None
+    return made, refusal, parser.in_head, parser.leftover
+
+
+class Told:
+    """
+    What a receiver is told of a response.
+    """
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+
+    def response_informational(self, head: ResponseHead) -> None:
+        self.events.append((head.status, list(head.fields)))
+
+    def response_head(self, head: ResponseHead, more: bool) -> None:
+        self.events.append((head.status, head.phrase, sorted(head.fields), head.length))
+
+    def response_data(self, data: bytes) -> None:
+        self.events.append(data)
+
+    def response_end(self, trailers: Fields | None) -> None:
+        self.events.append(trailers)
+
+    def response_whole(self, head: ResponseHead, body: bytes) -> None:
+        self.response_head(head, True)
+        if body:
+            self.response_data(body)
+        self.response_end(None)
+
+
+def response(data: bytes) -> Any:
+    """
+    What a parser makes of ``data``, as plain values.
+    """
+    parser = ResponseParser()
+    told: Any = Told()
+    parser.expect(told)
+    try:
+        complete = parser.feed(data)
+    except Exception as error:
+        return str(error)
+    if complete and parser.body is not None:
+        told.response_whole(parser.head, parser.body)
+    elif complete and parser.upgrade is None:
+        told.response_end(parser.trailers)
+    return told.events, complete, parser.reusable, parser.upgrade
+
+
+class RequestTests(SynchronousTestCase):
+    """
+    Requests.
+    """
+
+    def test_plain(self) -> None:
+        """
+        A browser's request is plain, once its Host is known.
+        """
+        self.assertEqual(requests(GET), requests(GET))
+        head = plain_request(GET, 2000, 20)
+        assert head is not None
+        self.assertEqual((head.host, head.path, head.query, head.marks), (b"a.example", b"/a", b"b", [b"host:"]))
+        self.assertEqual(head.first(b"user-agent"), b"x y")
+        self.assertIsNone(head.first(b"x-none"))
+        self.assertIsNotNone(head.block)
+        self.assertEqual([name for _, name, _ in head.fields], [b"Host", b"User-Agent"])
+
+    def test_judge_recovers(self) -> None:
+        """
+        What was refused leaves nothing behind for the next request, whoever's it is.
+        """
+        requests(GET)
+        for bad in (
+            GET[:-4] + b"\r\nBad Name: 1\r\n\r\n",
+            GET[:-4] + b"\r\nX: a\0\r\n\r\n",
+            b"GET /\x01 HTTP/1.1\r\nHost: a.example\r\n\r\n",
+        ):
+            self.assertIsNone(plain_request(bad, 2000, 20))
+            self.assertIsNotNone(plain_request(GET, 2000, 20))
+
+    def test_bounds(self) -> None:
+        """
+        A head that is too large, or has too many fields, is not plain.
+        """
+        requests(GET)
+        self.assertIsNone(plain_request(GET, len(GET) - 1, 20))
+        self.assertIsNone(plain_request(GET, 2000, 1))
+        self.assertIsNotNone(plain_request(GET, len(GET), 2))
+
+    @given(STARTS, st.lists(REQUEST_LINES, max_size=6), st.sampled_from([b"", b"", GET, b"x", b"\r\n"]))
+    @example(b"GET / HTTP/1.1", [b"Host: a.example", b"Connection: keep-alive", b"Connection: close"], b"")
+    @example(b"GET / HTTP/1.1", [b"Host: a.example"], GET)
+    @settings(max_examples=400, deadline=None)
+    def test_as_the_long_way(self, start: bytes, lines: list[bytes], rest: bytes) -> None:
+        """
+        Whatever comes, a parser that takes the short way where it can makes of it what one makes that never does.
+        """
+        requests(GET)
+        data = b"\r\n".join([start, *lines, b"", b""]) + rest
+        with mock.patch.object(parser_module, "plain_request", lambda *_: None):
+            long_way = requests(data)
+        self.assertEqual(requests(data), long_way)
+
+
+class ResponseTests(SynchronousTestCase):
+    """
+    Responses.
+    """
+
+    def test_plain(self) -> None:
+        """
+        A small answer is plain; Connection is not in what is passed on.
+        """
+        for data in (OK, OK.replace(b"X-A", b"Connection: keep-alive\r\nX-A")):
+            plain = plain_response(data, HEAD_BOUND)
+            assert plain is not None
+            head, body = plain
+            self.assertEqual((head.status, head.phrase, head.length, body), (200, b"OK", 2, b"ok"))
+            self.assertEqual(head.block, b"\r\nServer: s\r\nContent-Length: 2\r\nX-A: b\r\n")
+
+    def test_not_plain(self) -> None:
+        """
+        More or fewer bytes than announced, and heads that are too large.
+        """
+        for data in (OK + b"x", OK[:-1], OK[:30], b"", OK.replace(b"OK", b"O\0K", 1)):
+            self.assertIsNone(plain_response(data, HEAD_BOUND))
+        self.assertIsNone(plain_response(OK, len(OK) - 3))
+
+    @given(
+        STATUSES,
+        st.lists(RESPONSE_LINES, max_size=5),
+        st.sampled_from([b"ok", b"ok", b"", b"o", b"okay", b"0\r\n\r\n"]),
+    )
+    @settings(max_examples=400, deadline=None)
+    def test_as_the_long_way(self, start: bytes, lines: list[bytes], body: bytes) -> None:
+        """
+        Whatever comes, the receiver is told the same.
+        """
+        data = b"\r\n".join([start, *lines, b"", b""]) + body
+        with mock.patch.object(response_module, "plain_response", lambda *_: None):
+            long_way = response(data)
+        self.assertEqual(response(data), long_way)
