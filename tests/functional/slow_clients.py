@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -44,14 +43,14 @@ strip_prefix = true
 proxy = "http://127.0.0.1:{inner}"
 
 [[site.route]]
+path = "/sink"
+proxy = "http://127.0.0.1:{sink}"
+
+[[site.route]]
 static = {{ root = "{directory}" }}
 
 [[site]]
 listen = "tcp:{inner}:interface=127.0.0.1"
-
-[[site.route]]
-exact = "/"
-respond = {{ body = "hello" }}
 
 [[site.route]]
 static = {{ root = "{directory}" }}
@@ -64,7 +63,7 @@ _HEAD: Final = b"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: slow\r\n"
 _FIRST: Final = {
     "idle": b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
     "slow head": _HEAD,
-    "slow body": b"POST /app/ HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
+    "slow body": b"POST /sink HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n",
     "slow reader": b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n",
     "never reads": b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n",
     "never reads, proxied": b"GET /app/large HTTP/1.1\r\nHost: a\r\n\r\n",
@@ -78,7 +77,39 @@ _READ_RATE: Final = 1024
 _TURNS: Final = 20
 
 
-# The crowd.
+# The crowd, and the server that takes its bodies.
+
+
+class Sink:
+    """
+    A server that reads bodies, and does not answer before they end, which they do not.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._listening = socket.create_server(("127.0.0.1", port), backlog=4096)
+        self._listening.setblocking(False)
+        self._waiting = selectors.EpollSelector()
+        self._waiting.register(self._listening, selectors.EVENT_READ)
+
+    def turn(self) -> None:
+        """
+        Take what there is.
+        """
+        for key, _ in self._waiting.select(0):
+            sock: Any = key.fileobj
+            try:
+                if sock is self._listening:
+                    while True:
+                        accepted, _ = sock.accept()
+                        accepted.setblocking(False)
+                        self._waiting.register(accepted, selectors.EVENT_READ)
+                elif not sock.recv(65536):
+                    raise ConnectionResetError
+            except BlockingIOError:
+                pass
+            except OSError:
+                self._waiting.unregister(sock)
+                sock.close()
 
 
 class Slow:
@@ -138,16 +169,18 @@ class Slow:
         self._socket.close()
 
 
-def crowd(port: int, count: int) -> None:
+def crowd(port: int, sink_port: int, count: int) -> None:
     """
     Be the crowd, until standard input ends.
     """
     raise_limit()
+    sink = Sink(sink_port)
     slow: list[Slow] = []
     for number in range(count):
         slow.append(Slow(number, port))
-        if number % 200 == 199:
-            time.sleep(0.02)
+        if number % 50 == 49:
+            time.sleep(0.01)
+            sink.turn()
     for each in slow:
         each.turn()
     print("here", flush=True)
@@ -159,6 +192,7 @@ def crowd(port: int, count: int) -> None:
         late += 1 / _TURNS
         for each in slow[turn % _TURNS :: _TURNS]:
             each.turn()
+        sink.turn()
         turn += 1
     print(sum(each.returned for each in slow), flush=True)
     for each in slow:
@@ -170,9 +204,9 @@ class Crowd:
     The crowd, as a process.
     """
 
-    def __init__(self, port: int, count: int) -> None:
+    def __init__(self, port: int, sink: int, count: int) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, __file__, "--crowd", str(count), "--port", str(port)],
+            [sys.executable, __file__, "--crowd", str(count), "--port", str(port), "--sink", str(sink)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -185,6 +219,8 @@ class Crowd:
         """
         Have all of them go; how often one was thrown out and came back.
         """
+        if self._process.stdin is None or self._process.stdin.closed:
+            return 0
         output, _ = self._process.communicate(timeout=60)
         return int(output or 0)
 
@@ -223,21 +259,24 @@ def latencies(port: int, seconds: float, rate: int, target: bytes = b"/") -> lis
     """
     request = b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n"
     taken = []
-    with socket.create_connection(("127.0.0.1", port), 10) as sock:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        begin = time.perf_counter()
-        for number in range(int(seconds * rate)):
-            rest = begin + number / rate - time.perf_counter()
-            if rest > 0:
-                time.sleep(rest)
-            start = time.perf_counter()
-            sock.sendall(request)
-            answer = b""
-            while not answer.endswith(b"\r\n\r\nhello"):
-                data = sock.recv(65536)
-                assert data, answer
-                answer += data
-            taken.append(time.perf_counter() - start)
+    sock = socket.create_connection(("127.0.0.1", port), 10)
+    begin = time.perf_counter()
+    for number in range(int(seconds * rate)):
+        rest = begin + number / rate - time.perf_counter()
+        if rest > 0:
+            time.sleep(rest)
+        start = time.perf_counter()
+        sock.sendall(request)
+        answer = b""
+        while not answer.endswith(b"\r\n\r\nhello"):
+            data = sock.recv(65536)
+            assert data, answer
+            answer += data
+        taken.append(time.perf_counter() - start)
+        if b"\r\nConnection: close\r\n" in answer:  # it has had as many requests as one connection may
+            sock.close()
+            sock = socket.create_connection(("127.0.0.1", port), 10)
+    sock.close()
     return sorted(taken)
 
 
@@ -248,24 +287,30 @@ def quantile(ordered: list[float], part: float) -> float:
     return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
 
 
-def configuration(directory: Path, port: int, inner: int) -> str:
+def configuration(directory: Path, port: int, inner: int, sink: int) -> str:
     """
     The site, and its large file.
     """
     (directory / "large").write_bytes(b"x" * LARGE)
-    return CONFIG.format(directory=directory, port=port, inner=inner)
+    return CONFIG.format(directory=directory, port=port, inner=inner, sink=sink)
 
 
-def _free_ports() -> Iterator[int]:
-    with socket.socket() as one, socket.socket() as other:
-        for probe in (one, other):
-            probe.bind(("127.0.0.1", 0))
-            yield probe.getsockname()[1]
+def free_ports(count: int) -> list[int]:
+    """
+    Ports that nobody has right now.
+    """
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports: list[int] = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
 
 
-def _serve(directory: Path, port: int, inner: int) -> Any:
+def _serve(directory: Path, port: int, inner: int, sink: int) -> Any:
     path = directory / "site.toml"
-    path.write_text(configuration(directory, port, inner))
+    path.write_text(configuration(directory, port, inner, sink))
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT / "src"), str(ROOT)))}
     twistd = str(Path(sys.executable).with_name("twistd"))
     process = subprocess.Popen(
@@ -286,18 +331,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--connections", type=int, default=7000)
     parser.add_argument("--seconds", type=float, default=10.0, help="for each measurement")
+    parser.add_argument("--settle", type=float, default=15.0, help="seconds before the crowd has filled its buffers")
     parser.add_argument("--rounds", type=int, default=3, help="quiet and crowded, in turns")
     parser.add_argument("--rate", type=int, default=200, help="requests of the normal client, for each second")
     parser.add_argument("--crowd", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--sink", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.crowd is not None:
-        crowd(options.port, options.crowd)
+        crowd(options.port, options.sink, options.crowd)
         return
     raise_limit()
     with tempfile.TemporaryDirectory() as name:
-        port, inner = _free_ports()
-        server = _serve(Path(name), port, inner)
+        port, inner, sink = free_ports(3)
+        server = _serve(Path(name), port, inner, sink)
         try:
             latencies(port, 2, options.rate)
             print(f"{'':>8} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'RSS MiB':>8} {'fds':>6}")
@@ -305,8 +352,8 @@ def main() -> None:
             for number in range(options.rounds):
                 before = resident(server.pid)
                 quiet = _measure("quiet", port, server.pid, options)
-                slow = Crowd(port, options.connections)
-                time.sleep(2)
+                slow = Crowd(port, sink, options.connections)
+                time.sleep(options.settle)
                 crowded = _measure("crowded", port, server.pid, options)
                 each = (resident(server.pid) - before) / options.connections
                 returned = slow.leave()

@@ -707,3 +707,35 @@ class DifferentialTests(SynchronousTestCase):
         Whatever comes, there is an answer and no traceback, and the same requests are seen however it was cut.
         """
         run_splits(self, lambda pieces: (facts(pieces)["requests"], facts(pieces)["refusal"] is None), data)
+
+
+class KnownTests(SynchronousTestCase):
+    """
+    What is known of a request that is refused stands in the log.
+    """
+
+    def known(self, *pieces: bytes) -> tuple[bytes, bytes]:
+        parser = RequestParser()
+        for piece in pieces:
+            parser.feed(piece)
+        head = parser.unfinished()
+        return head.method, head.target
+
+    def test_line(self) -> None:
+        """
+        Its method and its target, as far as they have come, whatever was wrong; never what is no method.
+        """
+        for pieces, expected in (
+            ((b"GET /a HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n",), (b"GET", b"/a")),
+            ((b"GET /a HTTP/1.1\r\n", b"Host: a\r\nX : y\r\n\r\n"), (b"GET", b"/a")),
+            ((b"GET /a HTTP/3.0\r\n\r\n",), (b"GET", b"/a")),
+            ((b"GET /a HTTP/1.1\r\n\r\n",), (b"GET", b"/a")),
+            ((b"GET /a HTTP/1.1\r\nHost: a\r\n",), (b"GET", b"/a")),
+            ((b"FROBNICATE /a HTTP/1.1\r\n\r\n",), (b"FROBNICATE", b"/a")),
+            ((b"F" * 100 + b" /a HTTP/1.1\r\n\r\n",), (b"F" * 32, b"/a")),
+            ((b"nonsense\r\n\r\n",), (b"nonsense", b"-")),
+            ((b'\x16\x03\x01"\r\n',), (b"-", b"-")),
+            ((b"GE",), (b"-", b"-")),
+            ((b"GET /" + b"x" * 40000,), (b"GET", b"/" + b"x" * 40000)),
+        ):
+            self.assertEqual(self.known(*pieces), expected)

@@ -406,6 +406,16 @@ class ResponseParserTests(SynchronousTestCase):
         heard, _ = conversation([CHUNKED + b"1;x=", *[b"y" * 10000] * 20])
         self.assertEqual(heard[-1], "http_response_trailer_section_size")
 
+    def test_endless_extensions(self) -> None:
+        """
+        Chunks of one byte each, with far more extension than body, are a flood; small chunks are none.
+        """
+        flood = b"1;" + b"x" * 200 + b"\r\na\r\n"
+        heard, _ = conversation([CHUNKED, *[flood * 50] * 20])
+        self.assertEqual(heard[-1], "http_response_trailer_section_size")
+        heard, _ = conversation([CHUNKED, *[b"1\r\na\r\n" * 50] * 2000, b"0\r\n\r\n"])
+        self.assertEqual(heard[1:], [b"a" * 100000, []])
+
     def test_one_after_the_other(self) -> None:
         """
         The same parser takes response after response, of every kind; nothing of one is left in the next.

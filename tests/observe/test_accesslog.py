@@ -117,6 +117,8 @@ class CombinedTests(SynchronousTestCase):
             self.line(Request(), record(404, 0)),
             b'192.0.2.7 - - [10/Oct/2026:11:55:36 +0000] "GET /a?b=c HTTP/1.1" 404 0 "-" "-"',
         )
+        empty = Request(fields=[(b"User-Agent", b""), (b"Referer", b"")])
+        self.assertTrue(self.line(empty).endswith(b' 200 1024 "" ""'))
 
     def test_zone(self):
         """

@@ -305,6 +305,19 @@ class PassedOnTests(ProxyCase):
         self.asks()
         self.assertIn(b"\r\nX-By: policy\r\n", self.sent)
 
+    def test_prepared_fields_stay(self) -> None:
+        """
+        A client that names a policy's field in Connection does not have it taken out again: what Connection names goes
+        before policies come.
+        """
+        self.begin(prepare=(lambda request, head: head.fields.put(b"X-User", b"guest"),))
+        self.asks(
+            b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: X-User, X-Other\r\nX-User: root\r\nX-Other: a\r\n\r\n"
+        )
+        self.assertIn(b"\r\nX-User: guest\r\n", self.sent)
+        self.assertNotIn(b"root", self.sent)
+        self.assertNotIn(b"X-Other", self.sent)
+
     def test_responding(self) -> None:
         """
         A policy may answer instead; the server's work is stopped, and its connection not used again.

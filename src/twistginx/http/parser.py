@@ -64,6 +64,9 @@ _REFUSED_METHODS = dict.fromkeys((b"CONNECT", b"TRACE"), "method_not_allowed") |
 #: llhttp's words for a version that it does not know, and for the preface of HTTP/2.
 _OTHER_VERSIONS = frozenset(("Invalid HTTP version", "Pause on PRI/Upgrade"))
 
+#: What is told in logs of a method that nobody knows, in bytes.
+_WORD_BOUND = 32
+
 #: How many bytes on the wire one byte of a body may take: more, for long, and it is a flood of chunk extensions.
 _CHUNK_SLACK = 8
 
@@ -194,7 +197,8 @@ class RequestParser:
                 if self._last and self.arriving is None:
                     self._drop()  # bytes after a request that said it was the last
                 else:
-                    self._refuse(self._meaning(error, piece if taken == len(self.messages) else b""))
+                    wrong = piece if taken == len(self.messages) else b""
+                    self._refuse(self._meaning(error, wrong), b"" if continuing else wrong)
                 return
             if self.in_head:
                 # What began behind another message is counted from its second read on: a read of slack, no more.
@@ -228,7 +232,22 @@ class RequestParser:
         The request that was refused, or whose head has not ended, as far as it is known: a failure's answer and log go
         by it.
         """
-        return self.refused or RequestHead(b"-", self._target or b"-", b"HTTP/1.1", self._fields)
+        return self.refused or self._known(b"")
+
+    def _known(self, begin: bytes) -> RequestHead:
+        """
+        What is known of the request that is arriving.
+
+        :param begin: its first bytes, where they are at hand.
+        """
+        method, target = b"-", self._target
+        if target and self._parser is not None:
+            method = self._parser.get_method()
+        else:
+            words = begin.partition(b"\r\n")[0].split(b" ")
+            if is_token(words[0]):
+                method, target = words[0][:_WORD_BOUND], b"".join(words[1:2])
+        return RequestHead(method, target or b"-", b"HTTP/1.1", self._fields)
 
     def close(self) -> None:
         """
@@ -429,7 +448,9 @@ class RequestParser:
             self._parser.feed_data(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
         return False
 
-    def _refuse(self, error: ProxyError) -> None:
+    def _refuse(self, error: ProxyError, begin: bytes = b"") -> None:
+        if self.refused is None and self.arriving is None:
+            self.refused = self._known(begin)
         self._drop()
         self.arriving = None
         self.in_head = False

@@ -3,8 +3,8 @@ Plain messages, taken whole.  Pure.
 
 Nearly all requests, and most small answers, come in one read, have nothing about them that needs thought, and are
 passed on as they are.  llhttp judges them like all others, but calls nothing back, which takes a sixth of the time of
-taking a head of twelve fields apart.  What is looked for here is what decides; the rest is left as it is, for whoever wants it
-(``message.RequestHead.block``).  Whatever is not plain, and whatever is wrong, takes the long way (``http.parser``,
+taking a head of twelve fields apart.  What is looked for here is what decides; the rest is left as it is, for whoever
+wants it (``message.RequestHead.block``).  Whatever is not plain, and whatever is wrong, takes the long way (``http.parser``,
 ``http.response_parser``), which gives the same result for a plain message: tests hold that.
 """
 
@@ -142,7 +142,7 @@ def plain_response(data: bytes, head_bound: int) -> tuple[ResponseHead, bytes] |
     if marks.count(b"content-length:") != 1 or not _RESPONSE_MARKS.issuperset(marks):
         return None
     start = lowered.find(b"\r\ncontent-length:") + 17
-    digits = lowered[start : lowered.find(b"\r", start)].strip(b" \t")
+    digits = lowered[start : lowered.find(b"\r", start)].removeprefix(b" ")
     if not digits.isdigit() or len(digits) > 9 or end + 4 + int(digits) != len(data) or not _responses.accepts(data):
         return None
     if b"connection:" in marks:

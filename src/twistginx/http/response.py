@@ -336,7 +336,8 @@ class Response(TwistedRequest):
 
         :return: None where the bytes are to be sent by ``send``.
         """
-        if self._left != part.length or self._filters:
+        # Twisted's TLS passes on what it does not have itself: sent like this, a file would go past TLS, in the clear.
+        if self._left != part.length or self._filters or self.channel.scheme != b"http":
             return None
         send_file = getattr(self.channel.transport, "send_file", None)
         if send_file is None:

@@ -28,7 +28,7 @@ from twistginx.errors import ProxyError
 from twistginx.http.message import Fields, ResponseHead
 from twistginx.http.plain import plain_response
 from twistginx.http.trailers import safe_trailers
-from twistginx.http.wire import HOP_BY_HOP
+from twistginx.http.wire import HOP_BY_HOP, printable
 
 #: Bytes that the heads of one answer (the informational ones included), or its trailer section, may have.
 HEAD_BOUND: Final = 65536
@@ -208,6 +208,8 @@ class ResponseParser:
                 self._begin()
                 # Asking llhttp for the version costs half a microsecond.
                 self._modern = data.startswith(b"HTTP/1.1 ")
+                if data[:1] == b"R":  # RTSP, which llhttp takes for HTTP/1.0
+                    raise ProxyError("http_protocol_error", "not HTTP")
             self._seen = seen + len(data)
             if self._seen > HEAD_BOUND:
                 # Is it the head that these bytes are of?  The answer is not to depend on how they were cut.
@@ -294,7 +296,7 @@ class ResponseParser:
             if not modern and version != "1.0":
                 self._failure = ProxyError("http_protocol_error", f"HTTP/{version}")
                 return
-        head = ResponseHead(status, fields, phrase)
+        head = ResponseHead(status, fields, printable(phrase))
         length: int | None = None
         coding = upgrade = None
         options = _NO_OPTIONS

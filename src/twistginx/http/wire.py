@@ -49,6 +49,8 @@ BODYLESS = frozenset((*range(100, 200), 204, 304))
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
+_CONTROLS = bytes((*range(9), *range(10, 32), 127))
+
 # The date line of the current second: (second, line).
 _date = (0, b"")
 
@@ -81,6 +83,13 @@ def connection_options(fields: Fields) -> frozenset[bytes]:
     if not options:
         return frozenset()
     return frozenset(option.strip(b" \t") for option in options.lower().split(b","))
+
+
+def printable(phrase: bytes) -> bytes:
+    """
+    A reason phrase as it may be passed on (RFC 9112 section 4): without the control bytes that llhttp lets through.
+    """
+    return phrase.translate(None, _CONTROLS)
 
 
 def status_line(status: int, phrase: bytes) -> bytes:

@@ -10,7 +10,6 @@ References are to RFC 8446 (TLS 1.3), whose ClientHello is also that of TLS 1.0 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from struct import Struct
 from typing import Final
 
@@ -26,6 +25,7 @@ _CLIENT_HELLO: Final = 1
 _MAJOR_VERSION: Final = 3
 _RECORD_HEADER: Final = 5
 _MESSAGE_HEADER: Final = 4
+_RANDOM_END: Final = 34  # of legacy_version and random
 _EXTENSION_HEADER: Final = 4
 _KIND_AND_LENGTH: Final = Struct("!HH")
 _VERSION: Final = Struct("!H")
@@ -125,130 +125,81 @@ def parse_client_hello(body: bytes) -> ClientHello:
 
     :raise NotClientHello: when a length does not fit, or an extension that is read here is there twice.
     """
-    cursor = _Cursor(body)
-    legacy_version = cursor.number(2)
-    cursor.take(32)  # random
-    cursor.skip_vector(1)  # legacy_session_id
-    cursor.skip_vector(2)  # cipher_suites
-    cursor.skip_vector(1)  # legacy_compression_methods
-    found: dict[int, _Cursor] = {}
-    if cursor.left:  # TLS 1.2 may end here
-        for kind, start, end in _extensions(body, *cursor.vector(2).bounds):
+    _, at = _vector(body, _RANDOM_END, 1)  # legacy_session_id
+    _, at = _vector(body, at, 2)  # cipher_suites
+    _, at = _vector(body, at, 1)  # legacy_compression_methods
+    found: dict[int, bytes] = {}
+    if at < len(body):  # TLS 1.2 may end here
+        extensions, _ = _vector(body, at, 2)
+        at, end = 0, len(extensions)
+        while at < end:
+            # Section 4.2.  A browser sends fifteen, of which three are read.
+            start = at + _EXTENSION_HEADER
+            if start > end:
+                raise _misfit()
+            kind, length = _KIND_AND_LENGTH.unpack_from(extensions, at)
+            at = start + length
+            if at > end:
+                raise _misfit()
             if kind in _READ_HERE:
                 # Two of a kind could be read as one here and as the other behind us.
                 if kind in found:
                     raise NotClientHello(f"extension {kind} is there twice")
-                found[kind] = _Cursor(body, start, end)
+                found[kind] = extensions[start:at]
     return ClientHello(
         server_name=_server_name(found[_SERVER_NAME]) if _SERVER_NAME in found else None,
         alpn=_alpn(found[_ALPN]) if _ALPN in found else (),
-        versions=_versions(found[_SUPPORTED_VERSIONS]) if _SUPPORTED_VERSIONS in found else (legacy_version,),
+        versions=_versions(found[_SUPPORTED_VERSIONS] if _SUPPORTED_VERSIONS in found else b"\2" + body[:2]),
     )
 
 
-def _extensions(body: bytes, at: int, end: int) -> Iterator[tuple[int, int, int]]:
-    """
-    The kind, the start and the end of each extension (section 4.2).  A browser sends fifteen, of which three are read.
-    """
-    while at < end:
-        start = at + _EXTENSION_HEADER
-        if start > end:
-            raise _misfit()
-        kind, length = _KIND_AND_LENGTH.unpack_from(body, at)
-        at = start + length
-        if at > end:
-            raise _misfit()
-        yield kind, start, at
-
-
-def _misfit() -> NotClientHello:
-    return NotClientHello("a length in the ClientHello does not fit")
-
-
-def _server_name(content: _Cursor) -> bytes | None:
+def _server_name(content: bytes) -> bytes | None:
     """
     RFC 6066, section 3: a list of names, of which only one kind was ever defined.
     """
-    names = content.vector(2)
-    while names.left:
-        kind, name = names.number(1), names.vector(2)
+    names, _ = _vector(content, 0, 2)
+    at = 0
+    while at < len(names):
+        kind = names[at]
+        name, at = _vector(names, at + 1, 2)
         if kind == _HOST_NAME:
-            return name.rest().lower().removesuffix(b".") or None
+            return name.lower().removesuffix(b".") or None
     return None
 
 
-def _alpn(content: _Cursor) -> tuple[bytes, ...]:
+def _alpn(content: bytes) -> tuple[bytes, ...]:
     """
     RFC 7301, section 3.1.
     """
-    names = content.vector(2)
+    names, _ = _vector(content, 0, 2)
+    at = 0
     found = []
-    while names.left:
-        found.append(names.vector(1).rest())
+    while at < len(names):
+        name, at = _vector(names, at, 1)
+        found.append(name)
     return tuple(found)
 
 
-def _versions(content: _Cursor) -> tuple[int, ...]:
+def _versions(content: bytes) -> tuple[int, ...]:
     """
     Section 4.2.1.  RFC 8701 has clients offer values that do not exist (GREASE: 0x0a0a, 0x1a1a, ...).
     """
-    versions = content.vector(1).rest()
+    versions, _ = _vector(content, 0, 1)
     if len(versions) % _VERSION.size:
         raise _misfit()
     return tuple([version for (version,) in _VERSION.iter_unpack(versions) if version & 0x0F0F != _GREASE])
 
 
-class _Cursor:
+def _vector(data: bytes, at: int, size: int) -> tuple[bytes, int]:
     """
-    A place in bytes, from which numbers and vectors (section 3.4) are taken.
+    The vector (section 3.4) at ``at``, whose length is a number of ``size`` bytes, and the place behind it.
     """
+    start = at + size
+    end = start + int.from_bytes(data[at:start], "big")
+    if end > len(data) or start > len(data):
+        raise _misfit()
+    return data[start:end], end
 
-    __slots__ = ("_at", "_data", "_end")
 
-    def __init__(self, data: bytes, at: int = 0, end: int | None = None) -> None:
-        self._data = data
-        self._at = at
-        self._end = len(data) if end is None else end
-
-    @property
-    def left(self) -> int:
-        return self._end - self._at
-
-    @property
-    def bounds(self) -> tuple[int, int]:
-        return self._at, self._end
-
-    def _advance(self, size: int) -> int:
-        at = self._at
-        if size > self._end - at:
-            raise _misfit()
-        self._at = at + size
-        return at
-
-    def number(self, size: int) -> int:
-        """
-        A number of one or two bytes.
-        """
-        at = self._advance(size)
-        return self._data[at] if size == 1 else self._data[at] << 8 | self._data[at + 1]
-
-    def take(self, size: int) -> bytes:
-        at = self._advance(size)
-        return self._data[at : at + size]
-
-    def rest(self) -> bytes:
-        return self.take(self.left)
-
-    def vector(self, size: int) -> _Cursor:
-        """
-        A vector whose length is a number of ``size`` bytes.
-        """
-        length = self.number(size)
-        at = self._advance(length)
-        return _Cursor(self._data, at, at + length)
-
-    def skip_vector(self, size: int) -> None:
-        """
-        Go behind one.
-        """
-        self._advance(self.number(size))
+def _misfit() -> NotClientHello:
+    return NotClientHello("a length in the ClientHello does not fit")

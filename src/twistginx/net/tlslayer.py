@@ -205,6 +205,8 @@ class TLSLayer(TLSHandshake):
             elif isinstance(reason.value, ConnectionDone) and not (self._read_ended or self.disconnecting):
                 reason = _lost(_CUT_OFF)
             self.protocol.connectionLost(reason)
+        # It has us as its transport: let both go without a collection.
+        self.protocol = None
 
     # The transport of what is above.
 

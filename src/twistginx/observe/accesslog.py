@@ -84,8 +84,12 @@ def combined(wall: Callable[[], float] = time) -> Format:
             if authorization is not None:
                 user = basic_user(authorization)
         target = head.target
-        agent = head.first(b"user-agent") or b"-"
-        referer = head.first(b"referer") or b"-"
+        agent = head.first(b"user-agent")
+        referer = head.first(b"referer")
+        if agent is None:  # an empty one is told as such, as nginx does
+            agent = b"-"
+        if referer is None:
+            referer = b"-"
         if (target + agent + referer + user).translate(None, _SAFE):
             target, agent, referer, user = escape(target), escape(agent), escape(referer), escape(user)
         return b'%b - %b [%b] "%b %b %b" %d %d "%b" "%b"' % (
