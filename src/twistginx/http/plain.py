@@ -4,8 +4,8 @@ Plain messages, taken whole.  Pure.
 Nearly all requests, and most small answers, come in one read, have nothing about them that needs thought, and are
 passed on as they are.  llhttp judges them like all others, but calls nothing back, which takes a sixth of the time of
 taking a head of twelve fields apart.  What is looked for here is what decides; the rest is left as it is, for whoever
-wants it (``message.RequestHead.block``).  Whatever is not plain, and whatever is wrong, takes the long way (``http.parser``,
-``http.response_parser``), which gives the same result for a plain message: tests hold that.
+wants it (``message.RequestHead.block``).  Whatever is not plain, and whatever is wrong, takes the long way
+(``http.parser``, ``http.response_parser``), which gives the same result for a plain message: tests hold that.
 """
 
 from __future__ import annotations
