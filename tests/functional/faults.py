@@ -15,10 +15,13 @@ from tempfile import mkdtemp
 from typing import Any
 
 import h11
+import trustme
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPullProducer
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import CertificateOptions, PrivateCertificate
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -56,6 +59,16 @@ listen = "edge"
 [[site.route]]
 proxy = {{ upstream = "app" }}
 """
+
+
+#: The same, with TLS on both sides.
+TLS = (
+    CONFIG.replace('"127.0.0.1:{port}"', '"https://127.0.0.1:{port}"')
+    .replace("timeouts = {{ connect", "tls = {{ verify = false }}\ntimeouts = {{ connect", 1)
+    .replace(
+        'listen = "edge"', 'listen_tls = "edge"\ntls = {{ certificates = [{{ cert = "cert.pem", key = "key.pem" }}] }}'
+    )
+)
 
 
 class End(Protocol):
@@ -158,6 +171,12 @@ class End(Protocol):
         """
         assert self.transport is not None
         self.transport.loseConnection()
+
+    def cut(self) -> None:
+        """
+        End in order, but below TLS, without its word.
+        """
+        self.transport.transport.loseConnection()  # type: ignore[union-attr]
 
     def reset(self) -> None:
         """
@@ -289,7 +308,10 @@ class Rig:
         """
         Listen, and serve; from here on is counted.
         """
-        self._inside = self.reactor.listenTCP(0, self._factory(self._accepted), interface="127.0.0.1")
+        inside: Any = self._factory(self._accepted)
+        if self._config == TLS:
+            inside = TLSMemoryBIOFactory(self._issue(), False, inside, self.reactor)
+        self._inside = self.reactor.listenTCP(0, inside, interface="127.0.0.1")
         path = self._directory / "site.toml"
         path.write_text(self._config.format(port=self._inside.getHost().port))
         self.service = service = Service(self.reactor, path)
@@ -303,6 +325,17 @@ class Rig:
         gc.collect()
         gc.freeze()
         self._before = self._left()
+
+    def _issue(self) -> CertificateOptions:
+        """
+        A certificate, for ourselves and for twistginx.
+        """
+        issued = trustme.CA().issue_cert("127.0.0.1")
+        issued.cert_chain_pems[0].write_to_path(self._directory / "cert.pem")
+        issued.private_key_pem.write_to_path(self._directory / "key.pem")
+        both = PrivateCertificate.loadPEM(issued.private_key_and_cert_chain_pem.bytes())
+        # With nothing to choose from, it fails where a client wants to choose.
+        return CertificateOptions(both.privateKey.original, both.original, acceptableProtocols=[b"http/1.1"])
 
     async def stop(self) -> None:
         """
@@ -373,6 +406,8 @@ class Rig:
         factory: Any = self._factory(made.callback)
         factory.startedConnecting = factory.clientConnectionLost = lambda *_: None
         factory.clientConnectionFailed = lambda connector, reason: made.errback(reason)
+        if self._config == TLS:
+            factory = TLSMemoryBIOFactory(CertificateOptions(), True, factory, self.reactor)
         self.reactor.connectTCP("127.0.0.1", self.listener.address.port, factory)
         end = await made
         self._clients.append(end)
@@ -390,7 +425,7 @@ class Rig:
         """
         Fires when what is on its way through the sockets of this machine has arrived.
         """
-        return self.after(0.02)
+        return self.after(0.01)
 
     @property
     def resting(self) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from threading import Thread
 from typing import Any
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -136,6 +137,33 @@ class Conversations(ReactorCase):
         self.go()
         self.assertEqual(got, [b"now"])
 
+    def test_sequences(self) -> None:
+        """
+        Pieces arrive in order, whatever their sizes, and however they are changed after they were written.
+        """
+        server = Recorder()
+        changing = bytearray(b"b" * 100_000)
+        large = b"l" * 3_000_000
+        read: list[bytes] = []
+
+        def made(protocol: Any) -> None:
+            write = protocol.transport.writeSequence
+            write([b"a", large, b"c"])
+            write(piece for piece in (b"d", changing, memoryview(b"e")))
+            write([])
+            write([b"", large, b""])
+            changing[:] = b"x" * 100_000
+            protocol.transport.loseConnection()
+            reader.start()
+
+        reader = Thread(target=lambda: [read.append(piece) for piece in iter(lambda: sock.recv(1 << 20), b"")])
+        server.on_made = made
+        server.on_lost = self.stop
+        sock = self.raw(self.listen(server))
+        self.go()
+        reader.join(10)
+        self.assertEqual(b"".join(read), b"a" + large + b"cd" + b"b" * 100_000 + b"e" + large)
+
     def test_not_bytes(self) -> None:
         """
         Text is refused, and nothing of the sequence that it stood in is sent.
@@ -145,6 +173,7 @@ class Conversations(ReactorCase):
         def made(protocol: Any) -> None:
             self.assertRaises(TypeError, protocol.transport.write, "text")
             self.assertRaises(TypeError, protocol.transport.writeSequence, [b"bytes", "text"])
+            self.assertRaises(TypeError, protocol.transport.writeSequence, [b"bytes" * 100_000, "text"])
             protocol.transport.write(b"good")
             self.assertEqual(sock.recv(100), b"good")
             self.stop()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+from twisted.internet.protocol import Factory
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -147,6 +148,35 @@ class SendfileMixin:
         self.sender.on_made = on_made
         self.go()
         self.assertEqual(bytes(self.received), self.content[:1000])
+
+    def test_unix(self) -> None:
+        """
+        UNIX sockets can do it as well.
+        """
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "socket")
+            factory = Factory()
+            factory.buildProtocol = lambda address: self.sender  # type: ignore[method-assign]
+            self.reactor.listenUNIX(path, factory)
+            self.client.close()
+            self.sender.on_lost = lambda *_: None
+            self.sender = Sender()
+            self.sender.on_lost = self.stop
+            self.client = socket.socket(socket.AF_UNIX)
+            self.addCleanup(self.client.close)
+            self.client.connect(path)
+            self.client.setblocking(False)
+
+            def on_made(sender: Sender) -> None:
+                transport: Any = sender.transport
+                transport.write(b"head")
+                sender.on_resumed = transport.loseConnection
+                self.assertFalse(transport.send_file(self.file, 0, LARGE).ended)
+                self.read()
+
+            self.sender.on_made = on_made
+            self.go()
+        self.assertEqual(bytes(self.received), b"head" + self.content)
 
     def test_slow_reader(self) -> None:
         """

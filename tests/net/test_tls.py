@@ -4,7 +4,9 @@ TLS between two of our layers, over a wire in memory, and between ours and other
 
 from __future__ import annotations
 
+import gc
 import ssl
+import weakref
 from typing import Any, ClassVar
 
 from hypothesis import given, settings
@@ -517,6 +519,22 @@ class EndTests(TLSTestCase):
         self.assertIsInstance(self.server.reason, ConnectionDone)
         self.assertIsInstance(self.client.reason, ConnectionDone)
         self.assertEqual(self.server.events, ["made", "lost"])
+
+    def test_no_cycle(self) -> None:
+        """
+        When it is over, layer and protocol do not hold each other: what OpenSSL keeps for a connection does not wait
+        for a collection.
+        """
+        wire = self.connect()
+        layers = [weakref.ref(self.client.transport), weakref.ref(self.server.transport)]
+        self.client.transport.ready.addCallback(lambda protocol: None)  # somebody has taken it
+        self.client.transport.loseConnection()
+        wire.flush()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        wire.left.protocol = wire.right.protocol = None  # as transports do, then
+        self.client = self.server = None
+        self.assertEqual([layer() for layer in layers], [None, None])
 
     def test_from_within(self) -> None:
         """

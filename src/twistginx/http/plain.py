@@ -93,7 +93,8 @@ def plain_request(data: bytes, head_bound: int, fields_bound: int) -> RequestHea
     if len(words) != 3 or words[2] != b"HTTP/1.1":
         return None
     method, target, version = words
-    if method not in _METHODS or target[:1] != b"/" or b"#" in target or len(data) > head_bound:
+    # A line feed ends the line of HTTP/0.9, which llhttp takes, and fields may follow it.
+    if method not in _METHODS or target[:1] != b"/" or b"#" in target or b"\n" in target or len(data) > head_bound:
         return None
     lowered = data[line:-2].lower()
     # One scan for all that decides costs as much as two searches for one name each.

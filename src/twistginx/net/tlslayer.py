@@ -119,7 +119,7 @@ class TLSLayer(TLSHandshake):
         try:
             data = self._tls.read(room)
         except OSError as error:
-            data, problem = b"", error
+            data, problem = b"", error.with_traceback(None)  # which would lead back here
         else:
             # To ask for a record that is not there costs as much as to decrypt one that is.
             if (incoming.pending or len(data) == room) and data:
@@ -147,7 +147,7 @@ class TLSLayer(TLSHandshake):
                     return b"".join(pieces), ssl.SSLZeroReturnError()
                 pieces.append(piece)
         except OSError as error:
-            return b"".join(pieces), error
+            return b"".join(pieces), error.with_traceback(None)
         return b"".join(pieces), None
 
     def _stop_reading(self, problem: OSError | None) -> None:

@@ -408,6 +408,8 @@ CASES: Final[list[Case]] = [
         ("form feed in the target", b"GET /p\x0cq HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("vertical tab in the target", b"GET /p\x0bq HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("DEL in the target", b"GET /p\x7fq HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("a field behind a bare LF in the target", b"GET /p\nHost:b HTTP/1.1\r\nHost: a\r\n\r\n", 505),
+        ("another field behind a bare LF in the target", b"GET /p\nX:b HTTP/1.1\r\nHost: a\r\n\r\n", 505),
         ("space in the target", b"GET /p q HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("a version in the target", b"GET /p HTTP/1.1 HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("space behind the version", b"GET /p HTTP/1.1 \r\nHost: a\r\n\r\n", 400),

@@ -363,7 +363,7 @@ def _check_head(raw: bytes) -> bytes:
     for each in fields:
         if not _FIELD.match(each):
             raise AmbiguousError(f"a field that may be read in two ways: {each!r}")
-    framing = [each for each in fields if each.lower().startswith((b"content-length", b"transfer-encoding"))]
+    framing = [each for each in fields if each.lower().startswith((b"content-length:", b"transfer-encoding:"))]
     if len(framing) > 1 or not all(map(_FRAMING.match, framing)):
         raise AmbiguousError(f"framed in two ways: {head!r}")
     return rest
