@@ -38,6 +38,9 @@ from twistginx.service import Service
 #: Seconds after which a part has failed.
 LIMIT = 10
 
+#: How often it is looked for what is left behind, 10 ms apart, before it counts as left.
+_LOOKS = 100
+
 #: Whose instances are counted: none is to be left when all connections are gone.
 COUNTED = (Channel, ClientConnection, Exchange, Relay, Request, TLSLayer, Upload)
 
@@ -354,8 +357,13 @@ class Rig:
         :raise AssertionError: when something is left.
         """
         outcome = await self._play(server, client)
-        gc.collect()
-        left = self._left()
+        # What is on its way needs longer on a busy machine; what is left behind stays, however long one waits.
+        for _ in range(_LOOKS):
+            gc.collect()
+            left = self._left()
+            if left == self._before:
+                break
+            await self.settled()
         assert left == self._before, f"left behind: {left}, before: {self._before}"
         return outcome
 

@@ -39,6 +39,9 @@ class TickerTests(SynchronousTestCase):
         self.clock.advance(1000)
         self.ticker = Ticker(self.clock)
 
+    def passed_of_all(self) -> int:
+        return sum(each.passed for each in self.ticker._watched)
+
     def thing(self, seconds: float = NEVER, act: Callable[[Thing], object] | None = None) -> Thing:
         thing = Thing(act)
         self.ticker.watch(thing)
@@ -60,6 +63,39 @@ class TickerTests(SynchronousTestCase):
         self.assertEqual((thing.passed, thing.deadline), (1, NEVER))
         self.wait(10)
         self.assertEqual(thing.passed, 1)
+
+    def test_many(self) -> None:
+        """
+        Of thousands all pass within a tick of their time, a part of them in each turn of the reactor.
+        """
+        things = [self.thing(1) for _ in range(3500)]
+        turns = [0]
+        most = 0
+        for _ in range(int(1.25 / 0.01) + 1):
+            before = sum(thing.passed for thing in things)
+            self.clock.advance(0.01)
+            turns.append(sum(thing.passed for thing in things) - before)
+            most = max(most, len(self.clock.getDelayedCalls()))
+        self.assertEqual({thing.passed for thing in things}, {1})
+        self.assertLess(max(turns), 1001)
+        self.assertEqual(most, 1)
+        for thing in things:
+            self.ticker.forget(thing)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_many_at_once(self) -> None:
+        """
+        When many pass at once, others have their turn in between.
+        """
+        for _ in range(200):
+            self.thing(1)
+        self.wait(0.75)
+        seen = []
+        self.clock.callLater(0.25, lambda: self.clock.callLater(0, lambda: seen.append(self.passed_of_all())))
+        self.wait(0.5)
+        self.assertEqual(self.passed_of_all(), 200)
+        self.assertEqual(len(seen), 1)
+        self.assertLess(seen[0], 200)
 
     def test_moves(self) -> None:
         """
