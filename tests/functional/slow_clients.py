@@ -174,6 +174,7 @@ def crowd(port: int, sink_port: int, count: int) -> None:
     Be the crowd, until standard input ends.
     """
     raise_limit()
+    os.nice(10)  # on a small machine it would be the crowd that the normal client waits for, not the server
     sink = Sink(sink_port)
     slow: list[Slow] = []
     for number in range(count):

@@ -20,8 +20,8 @@ _log = Logger(namespace="twistginx.timers")
 
 #: How many are looked at in one turn of the reactor, and how many may have passed: thousands of connections must not
 #: make all others wait.
-_AT_ONCE: Final = 1000
-_LATE: Final = 50
+_AT_ONCE: Final = 500
+_LATE: Final = 10
 
 #: A deadline that never passes.
 NEVER = inf
