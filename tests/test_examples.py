@@ -18,7 +18,8 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 import twistginx
-from twistginx.build import Generation, Runtime, build, prepare
+from twistginx.build.generation import Generation, Runtime
+from twistginx.build.prepare import build, prepare
 from twistginx.config import schema
 from twistginx.config.load import load
 from twistginx.errors import ConfigError
@@ -165,7 +166,7 @@ class ReferenceTests(SynchronousTestCase):
         """
         registry = Registry(())
         classes = [each for each in vars(schema).values() if isinstance(each, type) and has(each)]
-        tables = [each for each in classes if each.__module__ == schema.__name__]
+        tables = [each for each in classes if each.__module__.startswith("twistginx.config.tables.")]
         tables += [registry.find(each.kind, each.name).Config for each in BUILT_IN]
         return {
             attribute.name

@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import twistginx.net.listener
 import twistginx.service
-from twistginx.build import Generation, ListenerPlan
+from twistginx.build.generation import Generation, ListenerPlan
 from twistginx.config import schema
 from twistginx.errors import ConfigError, Problem
 from twistginx.observe.errorlog import ErrorLog

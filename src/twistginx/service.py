@@ -17,7 +17,8 @@ from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeD
 from twisted.logger import ILogObserver, Logger
 from twisted.python.failure import Failure
 
-from twistginx.build import Generation, Runtime, prepare
+from twistginx.build.generation import Generation, Runtime
+from twistginx.build.prepare import prepare
 from twistginx.config.changes import changes
 from twistginx.errors import ConfigError, Problem, TwistginxError
 from twistginx.net.capacity import raise_descriptor_limit

@@ -33,7 +33,8 @@ from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRef
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.python.failure import Failure
 
-from twistginx.build import Generation, Runtime, prepare
+from twistginx.build.generation import Generation, Runtime
+from twistginx.build.prepare import prepare
 from twistginx.net.listener import Listener
 from twistginx.net.timers import Ticker
 from twistginx.registry import Registry

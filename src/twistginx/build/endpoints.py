@@ -1,0 +1,121 @@
+"""
+The addresses of a configuration, and what each is planned to be.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.testing import MemoryReactorClock
+
+from twistginx.build.building import Key
+from twistginx.build.generation import ListenerPlan
+from twistginx.config import schema
+from twistginx.errors import ConfigError
+from twistginx.net import tlscontext
+from twistginx.net.capacity import Limit
+from twistginx.net.proxied import ProxyProtocol
+from twistginx.net.timers import Ticker
+from twistginx.net.tls import TLSServer
+from twistginx.routing.router import Site
+
+
+@define(eq=False)
+class Place:
+    """
+    One address, while its listener is planned.
+    """
+
+    where: Key
+    options: schema.Listener
+    tls: bool
+    frontend: Any = None
+    _contexts: list[tuple[str, Any]] = field(factory=list)
+    _default: Any = None
+
+    def add(self, site: Site, names: tuple[str, ...], context: Any) -> None:
+        """
+        ``site`` answers here.
+        """
+        frontend = self.frontend
+        if context is not None:
+            frontend.terms[context] = site.terms
+        if not names:
+            frontend.default = site
+            self._default = context
+        for name in names:
+            if name.startswith("*."):
+                wildcards = [*frontend.wildcards, (name[1:].encode(), site)]
+                frontend.wildcards = tuple(sorted(wildcards, key=lambda entry: -len(entry[0])))
+            else:
+                frontend.sites[name.encode()] = site
+            self._contexts.append((name, context))
+
+    def plan(self, endpoint: str, ticker: Ticker) -> ListenerPlan:
+        """
+        What its listener is to be.
+        """
+        options = self.options
+        peers, connections = options.proxy_protocol, options.limits.connections
+        return ListenerPlan(
+            endpoint,
+            options.backlog,
+            self.frontend,
+            self._server(ticker),
+            None if peers is None else ProxyProtocol(peers, ticker, options.timeouts.header),
+            None if connections is None else Limit(connections, f"limits.connections = {connections}"),
+        )
+
+    def _server(self, ticker: Ticker) -> TLSServer | None:
+        """
+        The TLS that stands before the sites, or None.
+        """
+        if not self.tls:
+            return None
+        return TLSServer(tlscontext.TLSTable.of(self._contexts, self._default), ticker)
+
+
+class Endpoints:
+    """
+    The addresses of a configuration, each once.
+
+    :ivar places: by endpoint string, in file order.
+    """
+
+    def __init__(self, root: schema.Root) -> None:
+        self._root = root
+        self.places: dict[str, Place] = {}
+
+    def place(self, address: str, where: Key, tls: bool) -> Place:
+        """
+        :param address: an endpoint string, or a listener's name.
+        """
+        options = self._root.listeners.get(address)
+        if options is None:
+            same = [each for each in self._root.listeners.values() if each.endpoint == address]
+            options = same[0] if same else schema.Listener(name=address, endpoint=address)
+        text = str(options.endpoint)  # Twisted's parser wants no subclass of str
+        place = self.places.get(text)
+        if place is None:
+            place = self.places[text] = Place(where, options, tls or options.tls)
+        return place
+
+
+def parse_endpoint(text: str) -> None:
+    """
+    Twisted's parser has the last word on an endpoint string; a memory reactor has no sockets to open.
+
+    :raise ConfigError: with what it says.
+    """
+    try:
+        serverFromString(MemoryReactorClock(), text)
+    except Exception as error:
+        if text.startswith("systemd:") and isinstance(error, LookupError):
+            return  # systemd passes its sockets to the server, not to whoever checks the file
+        reason = str(error) or type(error).__name__
+        raise ConfigError(
+            f"{text!r} is not a server endpoint that can be used: {reason}",
+            expected='an endpoint string such as "tcp:8080", "tcp:8080:interface=127.0.0.1" or "unix:/run/app.sock"',
+        ) from error

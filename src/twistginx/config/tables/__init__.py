@@ -1,0 +1,3 @@
+"""
+The tables of a configuration, a file for each; ``config.schema`` has them all.
+"""
