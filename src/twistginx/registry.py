@@ -58,6 +58,8 @@ BUILT_IN = (
     Plugin("resource", "respond", "twistginx.resources.respond"),
     Plugin("resource", "static", "twistginx.resources.static"),
     Plugin("policy", "headers", "twistginx.policies.headers"),
+    Plugin("policy", "security_headers", "twistginx.policies.security_headers"),
+    Plugin("policy", "cors", "twistginx.policies.cors"),
     Plugin("balance", "round_robin", "twistginx.upstream.round_robin"),
     Plugin("stream", "proxy", "twistginx.stream.proxy"),
 )

@@ -10,7 +10,7 @@ from zope.interface.verify import verifyObject
 from tests.resources.serving import Context, Served
 from twistginx.config.convert import structure
 from twistginx.errors import ConfigError
-from twistginx.http.message import Fields, ResponseHead
+from twistginx.http.message import Fields, RequestHead, ResponseHead
 from twistginx.interfaces import IPolicyModule
 from twistginx.policies import headers
 from twistginx.resources import respond
@@ -18,6 +18,15 @@ from twistginx.resources import respond
 
 def config(**table) -> headers.Config:
     return structure(table, headers.Config)
+
+
+class Asking:
+    """
+    A request, as far as templates and the policy look.
+    """
+
+    client_ip = b"192.0.2.7"
+    vouched: frozenset[bytes] = frozenset()
 
 
 def changed(table: headers.Config, *pairs: tuple[bytes, bytes], request=None, status: int = 200):
@@ -180,3 +189,94 @@ class ConfigTests(SynchronousTestCase):
         """
         table = config(add={"X-A": ["1", "2"]}, remove=["x-a"])
         self.assertEqual(changed(table, (b"X-A", b"0")), [(b"X-A", b"1"), (b"X-A", b"2")])
+
+
+class RequestTests(SynchronousTestCase):
+    """
+    What the policy does to a request on its way to an upstream.
+    """
+
+    def prepared(self, table: headers.Config, *pairs: tuple[bytes, bytes]):
+        """
+        The fields that leave, and the names that are vouched for.
+        """
+        request = Asking()
+        head = RequestHead(b"GET", b"/", b"HTTP/1.1", Fields.of(pairs))
+        made = headers.make(table, Context())
+        assert made.prepare(request, head) is None
+        return [(name, value) for _, name, value in head.fields], request.vouched
+
+    def test_all(self):
+        """
+        Rename, remove, set and add, in this order.
+        """
+        table = config(
+            request={
+                "rename": {"X-Old": "X-New"},
+                "remove": ["X-Debug-*", "Cookie"],
+                "set": {"X-Real-IP": "{client}"},
+                "add": {"Via": ["1.1 a", "1.1 b"]},
+            }
+        )
+        fields, vouched = self.prepared(
+            table,
+            (b"x-old", b"1"),
+            (b"X-Debug-Trace", b"1"),
+            (b"x-debug-", b"2"),
+            (b"cookie", b"a"),
+            (b"X-REAL-IP", b"x"),
+        )
+        expected = [(b"X-New", b"1"), (b"X-Real-IP", b"192.0.2.7"), (b"Via", b"1.1 a"), (b"Via", b"1.1 b")]
+        self.assertEqual(fields, expected)
+        self.assertEqual(vouched, {b"x-new", b"x-real-ip", b"via"})
+
+    def test_phases(self):
+        """
+        Only the phases that have something to do are there, so that the others cost nothing.
+        """
+        request = {"set": {"A": "1"}}
+        for table, phases in (
+            (config(set={"A": "1"}), {"responding"}),
+            (config(request=request), {"prepare"}),
+            (config(set={"A": "1"}, request=request), {"prepare", "responding"}),
+        ):
+            made = headers.make(table, Context())
+            self.assertEqual({phase for phase in ("prepare", "responding") if hasattr(made, phase)}, phases)
+
+    def test_merge(self):
+        """
+        Each direction is merged by itself.
+        """
+        inherited = config(set={"A": "1"}, request={"set": {"A": "2", "B": "3"}})
+        own = config(request={"remove": ["a"]})
+        self.assertEqual(
+            headers.merge(inherited, own), config(set={"A": "1"}, request={"set": {"B": "3"}, "remove": ["a"]})
+        )
+
+    def test_refused(self):
+        """
+        Errors name the key.
+        """
+        for table, key in (
+            (config(request={"set": {"Content-Length": "1"}}), "request.set.Content-Length"),
+            (config(request={"remove": ["*"]}), "request.remove.0"),
+            (config(rename={"A": "Transfer-Encoding"}), "rename.A"),
+            (config(remove=["A*b"]), "remove.0"),
+        ):
+            with self.subTest(key=key):
+                self.assertEqual(self.assertRaises(ConfigError, headers.make, table, Context()).key, key)
+
+
+class RenameTests(SynchronousTestCase):
+    """
+    Names of a response's fields.
+    """
+
+    def test_rename(self):
+        """
+        The value stays, and so does the place.
+        """
+        table = config(rename={"X-Upstream-Time": "Server-Timing"})
+        self.assertEqual(
+            changed(table, (b"x-upstream-time", b"1"), (b"A", b"2")), [(b"Server-Timing", b"1"), (b"A", b"2")]
+        )
