@@ -70,7 +70,7 @@ class Weighted:
     A peer, as far as balancing knows it.
     """
 
-    weight = 1
+    share = 10
 
 
 class RoundRobinTests(SynchronousTestCase):
@@ -79,7 +79,7 @@ class RoundRobinTests(SynchronousTestCase):
     """
 
     def setUp(self) -> None:
-        self.pick = round_robin.make(round_robin.Config(), None)
+        self.pick = round_robin.make(round_robin.Config(), None).pick
         self.peers: Any = (Weighted(), Weighted(), Weighted())
 
     def test_module(self) -> None:

@@ -5,6 +5,7 @@ Tests for twistginx.upstream.peer.
 from __future__ import annotations
 
 import os
+from ssl import PROTOCOL_TLS_SERVER, SSLContext, TLSVersion
 from typing import Any
 
 from twisted.internet import defer, error, reactor, ssl
@@ -17,8 +18,10 @@ from zope.interface import implementer
 
 from twistginx.config.address import ServerAddress
 from twistginx.errors import ConfigError, ProxyError
+from twistginx.net.handover import hand_over
 from twistginx.net.timers import Ticker
-from twistginx.net.tlscontext import client_context
+from twistginx.net.tls import TLSServer
+from twistginx.net.tlscontext import TLSTable, client_context
 from twistginx.upstream.peer import Peer, reason_of
 
 try:
@@ -140,6 +143,38 @@ class _Echo(Protocol):
         self.transport.write(data)  # type: ignore[union-attr]
 
 
+class _Skipping(Protocol):
+    """
+    Reads so many bytes, and then gives way to what reads the rest.
+    """
+
+    def __init__(self, size: int, then: Any) -> None:
+        self.size = size
+        self.then = then
+
+    def dataReceived(self, data: bytes) -> None:
+        rest = data[self.size :]
+        hand_over(self, self.then)
+        if rest:
+            self.then.dataReceived(rest)
+
+
+class _TLSEchoFactory(Factory):
+    """
+    An echo under our own TLS.
+    """
+
+    noisy = False
+    skip = 0
+
+    def __init__(self, table: TLSTable, ticker: Ticker) -> None:
+        self.server = TLSServer(table, ticker)
+
+    def buildProtocol(self, addr: Any) -> Any:
+        layer = self.server.wrap(_Echo())
+        return _Skipping(self.skip, layer) if self.skip else layer
+
+
 @implementer(IProtocolNegotiationFactory)
 class _EchoFactory(Factory):
     """
@@ -259,6 +294,36 @@ class SocketTests(TestCase):
         await self.echoes(text, context=client_context(verify=False))
         await self._settled()
 
+    async def test_tls_session(self) -> None:
+        """
+        The second connection resumes the session of the first, in either version; so does one that begins with a
+        preface.
+        """
+        authority = trustme.CA()
+        certificate = authority.issue_cert("localhost")
+        for version in (TLSVersion.TLSv1_2, TLSVersion.TLSv1_3):
+            server = SSLContext(PROTOCOL_TLS_SERVER)
+            certificate.configure_cert(server)
+            server.maximum_version = version
+            table = TLSTable.of((), server)
+            factory = _TLSEchoFactory(table, self.ticker)
+            port = self.listening(reactor.listenTCP(0, factory, interface="127.0.0.1"))  # type: ignore[attr-defined]
+            context = client_context(ca=authority.cert_pem.bytes().decode(), alpn=("http/1.1",))
+            text = f"https://localhost:{port.getHost().port}"
+            peer = Peer(ServerAddress.parse(text), reactor, self.ticker, context=context)
+            reused = []
+            for preface in (b"", b"", b"PROXY UNKNOWN\r\n"):
+                factory.skip = len(preface)
+                protocol = await peer.connect(Factory.forProtocol(_Once), 5, preface=preface)
+                received = protocol.received
+                protocol.transport.write(b"hello")
+                self.assertEqual(await received, b"hello")
+                reused.append(protocol.transport._tls.session_reused)
+                protocol.transport.keep_session()
+                protocol.transport.abortConnection()
+            self.assertEqual(reused, [False, True, True], version)
+            await self._settled()
+
     async def test_no_tls(self) -> None:
         """
         A server that speaks no TLS.
@@ -269,3 +334,4 @@ class SocketTests(TestCase):
 
     if trustme is None:
         test_tls.skip = "trustme is not installed"  # type: ignore[attr-defined]
+        test_tls_session.skip = "trustme is not installed"  # type: ignore[attr-defined]

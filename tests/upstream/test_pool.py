@@ -12,6 +12,7 @@ from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.upstream.options import options, timeouts
 from twistginx.config.address import ServerAddress
 from twistginx.errors import ProxyError
 from twistginx.http.client import ClientConnection, Patience
@@ -38,9 +39,7 @@ class PoolCase(SynchronousTestCase):
         self.peers = [
             Peer(ServerAddress.parse(f"127.0.0.1:{port}"), self.reactor, self.ticker) for port in (9001, 9002)
         ]
-        timeouts = SimpleNamespace(connect=3.0, first_byte=60.0, idle=60.0)
-        options = SimpleNamespace(keepalive=self.keepalive, timeouts=timeouts)
-        self.upstream = Upstream("app", options, self.peers, RoundRobin().pick, self.ticker)
+        self.upstream = Upstream("app", options(keepalive=self.keepalive), self.peers, RoundRobin().pick, self.ticker)
 
     def advance(self, seconds: float) -> None:
         """
@@ -300,4 +299,4 @@ class ScoreTests(PoolCase):
         self.assertEqual(inline.patience.idle_setting, "timeouts.idle = 1.5s")
 
     def upstream_options(self) -> Any:
-        return SimpleNamespace(keepalive=1, timeouts=SimpleNamespace(connect=1.0, first_byte=1.0, idle=1.5))
+        return options(keepalive=1, timeouts=timeouts(1.0, 1.0, 1.5))

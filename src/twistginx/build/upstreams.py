@@ -4,15 +4,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from functools import partial
+from secrets import token_bytes
+from ssl import SSLContext
+from typing import Any
 
 from twistginx.build.building import Building, Key, is_whole
+from twistginx.build.servers import attend, is_found
 from twistginx.config import schema
 from twistginx.config.address import ServerAddress
 from twistginx.errors import ConfigError
 from twistginx.net import certificates, tlscontext
+from twistginx.net.announcement import announcement
 from twistginx.upstream.peer import Peer
 from twistginx.upstream.pool import Upstream
+from twistginx.upstream.roster import PeerMaker, Roster
+from twistginx.upstream.sticky import Sticky, machine_secret
 
 #: The protocols that we offer to servers (ALPN, RFC 7301).
 _ALPN = ("http/1.1",)
@@ -61,34 +69,69 @@ class Upstreams:
 
     def _upstream(self, config: schema.Upstream, where: Key) -> Upstream:
         runtime = self._building.runtime
+        read = self._building.root.source.disk.read
         tls = config.tls
         ca = certificate = None
         if tls is not None:
-            ca = certificates.load_authorities(tls.ca, "tls.ca") if tls.ca is not None else None
+            ca = certificates.load_authorities(tls.ca, "tls.ca", read) if tls.ca is not None else None
             if tls.client_cert is not None:
-                certificate = certificates.load_certificate(tls.client_cert, tls.client_key)
+                certificate = certificates.load_certificate(tls.client_cert, tls.client_key, read)
+
+        files = (ca, certificate.pem, certificate.key_pem) if certificate is not None else ca
+        context = self._context(config, ca, certificate, files)
+        server_name = None if tls is None else tls.server_name
+        # What we say on connections of our own, such as those of health checks.
+        preface = announcement(config.proxy_protocol, None, None) if config.proxy_protocol else b""
+        maker = PeerMaker(runtime.reactor, runtime.ticker, context, server_name, config.bind, preface)
+        # Peers, their connections and what was set by hand are kept whatever is configured anew.
+        roster = self._building.keep(("roster", where), lambda: Roster(runtime.ticker))
+
+        secret = b"" if config.sticky is None else self._secret(config.sticky, where)
 
         def make() -> Upstream:
-            context = None
-            if any(server.to.secure for server in config.servers):
-                verify = tls is None or tls.verify
-                context = tlscontext.client_context(ca, certificate, verify, alpn=_ALPN)
-            server_name = tls.server_name if tls is not None else None
-            peers = []
-            for index, server in enumerate(config.servers):
-                peer = self._building.attempt(
-                    (*where, "servers", index),
-                    partial(Peer, server.to, runtime.reactor, runtime.ticker, server.weight, context, server_name),
-                )
-                if peer is not None:
-                    peers.append(peer)
-            return Upstream(config.name, config, peers, self._building.make(config.balance), runtime.ticker)
+            balancer = self._building.make(config.balance)
+            sticky = None if config.sticky is None else Sticky(config.name, config.sticky, secret)
+            upstream = Upstream(config.name, config, (), balancer, runtime.ticker, maker, roster, sticky)
+            found = [
+                self._building.attempt((*where, "servers", index), partial(upstream.peer_for, server.to, server))
+                for index, server in enumerate(config.servers)
+            ]
+            if None not in found and not is_found(config):
+                upstream.members(config.servers)
+            return upstream
 
         # The files are part of the key, so that a new certificate is used after a reload.
-        files = (ca, certificate.pem, certificate.key_pem) if certificate is not None else ca
-        upstream = self._building.keep(("upstream", where, config, files), make)
-        self._building.start_and_stop(upstream)
+        key = ("upstream", where, config, files)
+        upstream = self._building.keep(key, make)
+        attend(self._building, config, where, key, upstream, maker)
         return upstream
+
+    def _secret(self, config: schema.Sticky, where: Key) -> bytes:
+        """
+        What sticky cookies are signed with.
+        """
+        if config.secret is not None:
+            return config.secret.encode("utf-8", "surrogateescape")
+        secret = machine_secret()
+        if secret is None:
+            # Containers often have no machine-id.
+            self._building.warn((*where, "sticky"), "has no secret: workers do not agree, and a restart forgets")
+            secret = self._building.keep(("sticky",), lambda: token_bytes(32))
+        return secret
+
+    def _context(self, config: schema.Upstream, ca: str | None, certificate: Any, files: Hashable) -> SSLContext | None:
+        """
+        The context of TLS, which is kept while nothing about it is another: sessions belong to it, and peers are known
+        by it.
+        """
+        if not config.discover and not any(server.to.secure for server in config.servers):
+            return None
+        verify = config.tls is None or config.tls.verify
+
+        def make() -> SSLContext:
+            return tlscontext.client_context(ca, certificate, verify, alpn=_ALPN)
+
+        return self._building.keep(("upstream TLS", verify, files), make)
 
 
 class _Stub:

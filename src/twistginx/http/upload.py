@@ -46,11 +46,12 @@ class Upload:
 
     It takes the body (a BodyReceiver) and is the producer of the connection's transport.
 
+    :ivar chunked: it is sent in chunks.
     :ivar started: bytes of the body have been asked for, so that it cannot be sent a second time.
     :ivar blocked: the server does not read.
     """
 
-    __slots__ = ("_body", "_chunked", "_connection", "_filters", "_head", "_transport", "blocked", "started")
+    __slots__ = ("_body", "_connection", "_filters", "_head", "_transport", "blocked", "chunked", "started")
 
     def __init__(self, body: BodySource, chunked: bool, filters: tuple[Any, ...] = ()) -> None:
         """
@@ -58,7 +59,7 @@ class Upload:
         :param filters: objects with ``feed(data) -> bytes`` and ``finish() -> bytes``, in the order of use.
         """
         self._body = body
-        self._chunked = chunked
+        self.chunked = chunked
         self._connection: Any = None
         self._filters = filters
         self._head = b""
@@ -118,7 +119,7 @@ class Upload:
             rest = (each.feed(rest) if rest else b"") + each.finish()
         if rest:
             self._write(rest)
-        if self._chunked:
+        if self.chunked:
             self._transport.write(self._take_head() + last_chunk(safe_trailers(trailers) if trailers else None))
         elif self._head:
             self._transport.write(self._take_head())
@@ -162,8 +163,8 @@ class Upload:
         head = self._take_head()
         size = len(data)
         if size <= _JOIN:
-            self._transport.write(head + (b"%x\r\n%b\r\n" % (size, data) if self._chunked else data))
-        elif self._chunked:
+            self._transport.write(head + (b"%x\r\n%b\r\n" % (size, data) if self.chunked else data))
+        elif self.chunked:
             self._transport.writeSequence([head + chunk_size(data), data, b"\r\n"])
         elif head:
             self._transport.writeSequence([head, data])

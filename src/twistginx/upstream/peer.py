@@ -1,58 +1,98 @@
 """
-One address of a server, and how to get there.
+One address of a server: how to get there, how it fares, and what it has to do.
 """
 
 from __future__ import annotations
 
 import ssl
-from contextlib import suppress
-from errno import EADDRNOTAVAIL, EHOSTUNREACH, ENETDOWN, ENETUNREACH
-from ipaddress import ip_address
-from pathlib import Path
-from typing import Any, Final
+from time import time
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.endpoints import HostnameEndpoint, clientFromString
-from twisted.internet.error import (
-    ConnectError,
-    ConnectingCancelledError,
-    ConnectionRefusedError,
-    DNSLookupError,
-    NoRouteError,
-    TCPTimedOutError,
-    TimeoutError,
-    UnknownHostError,
-)
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.internet.protocol import ClientFactory, Protocol
+from twisted.internet.error import ConnectError, ConnectingCancelledError
+from twisted.internet.interfaces import IProtocolFactory
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from twistginx.config.address import ServerAddress
 from twistginx.errors import ConfigError, ProxyError
-from twistginx.net.handover import hand_over
 from twistginx.net.timers import Ticker
 from twistginx.net.tls import ClientEndpoint
 from twistginx.net.tlscontext import client_context
+from twistginx.upstream.connecting import ATTEMPT, Prefaced, reason_of, unwrapped, way_to
 
-#: Seconds; a bound for the system's own attempts, far beyond the timeout of ``connect``, which names its setting.
-_ATTEMPT: Final = 86400.0
+if TYPE_CHECKING:
+    from twistginx.http.client import ClientConnection
 
-_UNROUTABLE: Final = frozenset((EHOSTUNREACH, ENETUNREACH, ENETDOWN, EADDRNOTAVAIL))
+#: What a peer is: to be used; found ill by a health check; left out for a while, because requests failed; not to be
+#: used at all for a while, because a circuit breaker says so; to be left to those who have a session there; not to be
+#: used.
+State = Literal["up", "down", "out", "tripped", "draining", "disabled"]
+
+#: How much of its share each unit of weight is: a server that starts slowly begins with one of these.
+STEPS: Final = 10
 
 
 class Peer:
     """
     One address of a server.
 
+    The counters are of this process.
+
+    :ivar address: where it is.
     :ivar label: for logs and people, ``b"127.0.0.1:9001"``.
-    :ivar weight: at least 1.
-    :ivar linger: seconds that a connection to it may rest; learned (see ``upstream.pool``).
+    :ivar weight: as it is configured, or set by hand; at least 1.
+    :ivar share: what it takes of the load now, in proportion to others (int, at least 1): what balancers go by.
+    :ivar backup: it is for when no other is up.
+    :ivar max_connections: how many requests and streams it may have at a time; None: any number.
+    :ivar linger: seconds that a connection to it may rest; learned (see ``upstream.rest``).
+    :ivar resting: the connections to it that rest; the last one came last.
+    :ivar leaving: no connection to it is to rest any more.
+
+    :ivar state: see ``State``.
+    :ivar since: when that began, in seconds since 1970.
+    :ivar last_error: what went wrong there the last time; empty when nothing has.
+    :ivar healthy: what health checks say; True where there are none.
+    :ivar tripped: what a circuit breaker says.
+    :ivar order: what was ordered by hand: ``draining``, ``disabled``, or nothing.
     :ivar failures: in a row, up to now.
     :ivar outages: how often, in a row, it has been left out for a while.
+
+    :ivar begun: attempts that were made here: requests and streams.
+    :ivar ended: of them, those that are over.
+    :ivar failed: of them, those that the peer has failed.
+    :ivar latency: seconds from the request to the head of its answer, a moving average; 0.0 while nothing is known, or
+        nobody wants to know.
+    :ivar measured: when the latency was measured the last time, on the clock of ``time.monotonic``.
     """
 
-    __slots__ = ("_endpoint", "_reactor", "failures", "label", "linger", "outages", "weight")
+    __slots__ = (
+        "_endpoint",
+        "_reactor",
+        "_tls",
+        "address",
+        "backup",
+        "begun",
+        "ended",
+        "failed",
+        "failures",
+        "healthy",
+        "label",
+        "last_error",
+        "latency",
+        "leaving",
+        "linger",
+        "max_connections",
+        "measured",
+        "order",
+        "outages",
+        "preface",
+        "resting",
+        "share",
+        "since",
+        "state",
+        "tripped",
+        "weight",
+    )
 
     def __init__(
         self,
@@ -62,32 +102,67 @@ class Peer:
         weight: int = 1,
         context: ssl.SSLContext | None = None,
         server_name: str | None = None,
+        bind: str | None = None,
+        preface: bytes = b"",
     ) -> None:
         """
         :param context: of TLS, where ``address.secure``; None: ``net.tlscontext.client_context()``, which verifies.
         :param server_name: to ask for, and to verify, instead of the address's host.
+        :param bind: the IP address that we connect from; None: what the system takes.
+        :param preface: what a connection begins with when ``connect`` is told nothing else.
         :raise ConfigError: when the address cannot work.
         """
         self._reactor = reactor
+        self.address = address
         self.label = str(address).encode()
         self.weight = weight
+        self.share = weight * STEPS
+        self.backup = False
+        self.max_connections: int | None = None
         self.linger = 0.0
-        self.failures = 0
-        self.outages = 0
-        endpoint = _endpoint(address, reactor)
+        self.resting: list[ClientConnection] = []
+        self.leaving = False
+        self.state: State = "up"
+        self.since = time()
+        self.last_error = ""
+        self.healthy = True
+        self.tripped = False
+        self.order: Literal["", "draining", "disabled"] = ""
+        self.failures = self.outages = 0
+        self.begun = self.ended = self.failed = 0
+        self.latency = self.measured = 0.0
+        self.preface = preface
+        self._endpoint = endpoint = way_to(address, reactor, bind)
+        self._tls: ClientEndpoint | None = None
         if address.secure:
             if context is None:
                 context = client_context(alpn=("http/1.1",))
             try:
-                endpoint = ClientEndpoint(endpoint, context, server_name or address.host or None, ticker, _ATTEMPT)
+                self._tls = ClientEndpoint(endpoint, context, server_name or address.host or None, ticker, ATTEMPT)
             except ValueError as error:
                 raise ConfigError(str(error), "server_name", "a host name or an IP address") from error
-        self._endpoint = endpoint
 
-    def connect(self, factory: IProtocolFactory, timeout: float, setting: str = "") -> Deferred[Any]:
+    @property
+    def active(self) -> int:
+        """
+        How many requests and streams are under way here.
+        """
+        return self.begun - self.ended
+
+    @property
+    def secure(self) -> bool:
+        """
+        Is TLS spoken with it?
+        """
+        return self._tls is not None
+
+    def connect(
+        self, factory: IProtocolFactory, timeout: float, setting: str = "", preface: bytes | None = None
+    ) -> Deferred[Any]:
         """
         :param timeout: seconds for all of it: the name, the connection, the handshake of TLS.
         :param setting: the key that says so, for the error.
+        :param preface: what the connection begins with, before TLS; None: what the peer usually gets.
         :return: a Deferred of the protocol, connected.  It fails with a ``ProxyError``, or a ``CancelledError`` when
             it is cancelled.
         """
@@ -97,9 +172,16 @@ class Peer:
                 raise ProxyError("connection_timeout", f"{self.label.decode()}: no connection in time", setting)
             return result
 
-        connecting: Deferred[Any] = self._endpoint.connect(factory)
+        if preface is None:
+            preface = self.preface
+        way: Any = self._endpoint if self._tls is None else self._tls
+        if preface:
+            way = Prefaced(self._endpoint, preface)
+            if self._tls is not None:
+                way = self._tls.over(way)
+        connecting: Deferred[Any] = way.connect(factory)
         connecting.addTimeout(timeout, self._reactor, timed_out)
-        return connecting.addCallbacks(_unwrapped, self._failed)
+        return connecting.addCallbacks(unwrapped, self._failed)
 
     def _failed(self, failure: Failure) -> Failure:
         error = failure.value
@@ -111,128 +193,4 @@ class Peer:
         return Failure(ProxyError(word, f"{self.label.decode()}: {detail}"))
 
     def __repr__(self) -> str:
-        return f"<Peer {self.label.decode()}>"
-
-
-def reason_of(error: BaseException) -> tuple[str, str]:
-    """
-    The word of the table of failures, and details, for what a client endpoint failed with.
-    """
-    if isinstance(error, TimeoutError | TCPTimedOutError):
-        return "connection_timeout", "no connection in time"
-    if isinstance(error, DNSLookupError | UnknownHostError):
-        return "dns_error", "the name could not be resolved"
-    if isinstance(error, ConnectionRefusedError):
-        return "connection_refused", "connection refused"
-    number = getattr(error, "osError", None)
-    if isinstance(error, NoRouteError) or number in _UNROUTABLE:
-        return "destination_ip_unroutable", str(error) or "no route"
-    if isinstance(error, ssl.SSLError):
-        return "tls_protocol_error", str(error)
-    return "connection_refused", str(error) or type(error).__name__
-
-
-def _endpoint(address: ServerAddress, reactor: Any) -> IStreamClientEndpoint:
-    if address.kind == "unix":
-        assert address.path is not None
-        return _Straight(reactor, address.path)
-    if address.kind == "endpoint":
-        try:
-            endpoint: IStreamClientEndpoint = clientFromString(reactor, address.text)
-        except Exception as error:  # a plugin's parser may raise anything
-            raise ConfigError(
-                f"{address.text!r} is no client endpoint: {str(error) or type(error).__name__}",
-                expected="an endpoint string",
-            ) from error
-        return endpoint
-    with suppress(ValueError):
-        ip_address(address.host)
-        return _Straight(reactor, (address.host, address.port))
-    # Resolves for each connection, and tries the addresses side by side (RFC 8305).
-    return HostnameEndpoint(reactor, address.host.encode("ascii"), address.port, timeout=_ATTEMPT)
-
-
-def _unwrapped(protocol: Any) -> Any:
-    """
-    Twisted's endpoints leave a wrapper between transport and protocol, which costs a call per read.
-    """
-    transport: Any = getattr(protocol, "transport", None)
-    between = getattr(transport, "protocol", None)
-    if between is not protocol and getattr(between, "_wrappedProtocol", None) is protocol:
-        transport.protocol = protocol
-    return protocol
-
-
-@implementer(IStreamClientEndpoint)
-class _Straight:
-    """
-    An IP address or a UNIX socket.  There is nothing to look up, and nothing stays between transport and protocol.
-    """
-
-    __slots__ = ("_reactor", "_to")
-
-    def __init__(self, reactor: Any, to: tuple[str, int] | Path) -> None:
-        self._reactor = reactor
-        self._to = to
-
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """
-        As IStreamClientEndpoint says.
-        """
-        arriving = _Arriving(factory)
-        if isinstance(self._to, Path):
-            arriving.connector = self._reactor.connectUNIX(str(self._to), arriving, timeout=_ATTEMPT)
-        else:
-            host, port = self._to
-            arriving.connector = self._reactor.connectTCP(host, port, arriving, timeout=_ATTEMPT)
-        return arriving.done
-
-
-class _Arriving(ClientFactory):
-    """
-    One attempt to connect.
-    """
-
-    noisy = False
-
-    def __init__(self, factory: IProtocolFactory) -> None:
-        self.connector: Any = None
-        self.factory = factory
-        self.done: Deferred[Any] = Deferred(self._cancel)
-
-    def buildProtocol(self, addr: IAddress) -> _Arrival | None:  # type: ignore[override]  # None is for tests
-        """
-        A protocol that gives way as soon as there is a transport.
-        """
-        protocol = self.factory.buildProtocol(addr)
-        if protocol is None:
-            self.done.errback(ConnectError(string="no connection is wanted"))
-            return None
-        return _Arrival(self, protocol)
-
-    def clientConnectionFailed(self, connector: Any, reason: Failure) -> None:
-        """
-        There is no connection.
-        """
-        if not self.done.called:
-            self.done.errback(reason)
-
-    def _cancel(self, done: Deferred[Any]) -> None:
-        done.errback(CancelledError())
-        self.connector.stopConnecting()
-
-
-class _Arrival(Protocol):
-    """
-    Hands its transport over to the protocol that it was wanted for.
-    """
-
-    def __init__(self, arriving: _Arriving, protocol: IProtocol) -> None:
-        self._arriving = arriving
-        self._protocol = protocol
-
-    def connectionMade(self) -> None:
-        hand_over(self, self._protocol)
-        done = self._arriving.done
-        if not done.called:
-            done.callback(self._protocol)
+        return f"<Peer {self.label.decode()} {self.state}>"

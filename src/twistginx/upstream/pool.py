@@ -1,34 +1,28 @@
 """
-An upstream: its peers, the connections to them that rest, and the score of their failures.
-
-Connections are used last in, first out, so that as few as possible are kept, and those that are kept are warm.  How
-long one may rest is the server's to say: a server closes connections that rest, and a request that crosses such a close
-on its way is lost.  So we close first: 1.5 s before the time that the server announces (``Keep-Alive: timeout=``),
-after four seconds when it announces nothing, and sooner where a peer has been seen to close sooner.
+An upstream: who gets the next request, the connections to servers, and the score of their failures.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final, Protocol
+from time import monotonic
+from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory
 
 from twistginx.errors import Fault, ProxyError
 from twistginx.http.client import ClientConnection, Patience
-from twistginx.net.timers import NEVER, Ticker
+from twistginx.net.announcement import announcement, end_of
+from twistginx.net.timers import Ticker
+from twistginx.upstream.balance import moving_average
+from twistginx.upstream.group import Group
+from twistginx.upstream.options import UpstreamOptions
+from twistginx.upstream.outage import Outage
 from twistginx.upstream.peer import Peer
-
-#: Seconds that a connection rests, where nothing better is known.
-LINGER: Final = 4.0
-#: Seconds before the announced end of a connection at rest, at which we end it.
-_MARGIN: Final = 1.5
-#: A close of the server's after less rest (seconds) than this is a restart, or a limit of requests: no lesson.
-_LESSON: Final = 1.0
-#: The least rest (seconds) that can be learned.
-_LEAST: Final = 0.5
+from twistginx.upstream.queue import Waiter
+from twistginx.upstream.retry import Budget, Rules
+from twistginx.upstream.roster import PeerMaker, Roster
+from twistginx.upstream.sticky import Sticky
 
 #: Failures in a row after which a peer is left out for a while.
 _FAILURES: Final = 5
@@ -36,106 +30,164 @@ _FAILURES: Final = 5
 _WHILE: Final = 10.0
 _LONGEST_WHILE: Final = 300.0
 
-
-class TimeoutOptions(Protocol):
-    """
-    Seconds; see ``http.client.Patience``.
-    """
-
-    @property
-    def connect(self) -> float: ...
-    @property
-    def first_byte(self) -> float: ...
-    @property
-    def idle(self) -> float: ...
-
-
-class UpstreamOptions(Protocol):
-    """
-    What is configured of an upstream, beside its servers.
-
-    :ivar keepalive: how many connections may rest, over all peers.
-    """
-
-    @property
-    def keepalive(self) -> int: ...
-    @property
-    def timeouts(self) -> TimeoutOptions: ...
-
-
 Pick = Callable[[Sequence[Peer], Any, Collection[Peer]], Peer | None]
 
 
-class Upstream:
+class Upstream(Group):
     """
-    A named group of peers.
+    A named group of peers, and the way to them.
 
     It is a value of what it is made with, so that it can be kept over a reload that leaves its configuration unchanged.
+    One that is to replace another is given the other's roster, and takes it over when it is started.
 
-    :ivar name: as the configuration calls it.
-    :ivar peers: all of them.
-    :ivar available: those that are not left out now.
     :ivar patience: how long peers may take, for requests whose route says nothing else.
     :ivar connect_timeout: seconds for a connection to a peer; ``connect_setting`` is the key that says so, for errors.
-    :ivar stale: how many connections at rest were found dead by a request.
+    :ivar attendants: what finds, checks and cuts off its servers, by name; each has ``report()``.
+    :ivar retry: what is sent again, and ``budget`` how much of it.
+    :ivar attentive: somebody wants to hear of requests: ``begin``, ``answered`` and ``done`` are to be called.
     """
 
-    def __init__(self, name: str, config: UpstreamOptions, peers: Sequence[Peer], pick: Pick, ticker: Ticker) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: UpstreamOptions,
+        peers: Sequence[Peer],
+        balancer: Any,
+        ticker: Ticker,
+        maker: PeerMaker | None = None,
+        roster: Roster | None = None,
+        sticky: Sticky | None = None,
+    ) -> None:
         """
         :param config: the limits; ``config.schema.Upstream`` has them.
-        :param pick: a balance module's.
+        :param peers: those that there are at first, besides what ``members`` will say.
+        :param balancer: a balance module's.
+        :param maker: makes the peers of ``members`` and ``peer_for``.
+        :param roster: of the upstream that this one is to replace.
+        :param sticky: the cookies by which clients come back; None: they do not.
         """
-        self.name = name
-        self.peers = tuple(peers)
-        self.available = self.peers
-        self.stale = 0
+        super().__init__(name, ticker, maker, roster)
         # An upstream of one route alone is named by its servers, and its timeouts are set in that route.
-        key = "timeouts" if ":" in name else f"upstream.{name}.timeouts"
+        self._key = "" if ":" in name else f"upstream.{name}."
         timeouts = config.timeouts
-        self.patience = patience(key, timeouts.first_byte, timeouts.idle)
+        self.patience = patience(f"{self._key}timeouts", timeouts.first_byte, timeouts.idle)
         self.connect_timeout = timeouts.connect
-        self.connect_setting = f"{key}.connect = {timeouts.connect:g}s"
-        self._keepalive = config.keepalive
-        self._balance = pick
-        self._ticker = ticker
-        self._stopped = False
-        self._resting_count = 0
-        self._resting: dict[Peer, list[ClientConnection]] = {peer: [] for peer in self.peers}
-        self._makers = {peer: _ConnectionMaker(self, peer, ticker) for peer in self.peers}
-        self._out: dict[Peer, _Outage] = {}
-        for peer in self.peers:
-            peer.linger = LINGER
+        self.connect_setting = f"{self._key}timeouts.connect = {timeouts.connect:g}s"
+        self.take: Callable[..., ClientConnection | None] = self.roster.rest.take
+        self.retry = Rules.of(config.retry)
+        self.budget = Budget(config.retry.budget)
+        self.attentive = False
+        self.sticky = sticky
+        self.proxy_protocol = config.proxy_protocol
+        if config.proxy_protocol:
+            self.take = self._take_own
+        self.attendants: dict[str, Any] = {}
+        self._config = config
+        self._balance: Pick = getattr(balancer, "pick", balancer)
+        self._began: Callable[[Peer], object] | None = getattr(balancer, "began", None)
+        self._ended: Callable[[Peer], object] | None = getattr(balancer, "ended", None)
+        self._forget = getattr(balancer, "forget", None)
+        self._timed = bool(getattr(balancer, "timed", False))
+        if self.roster.upstream is None:
+            self._take_over()
+        if peers:
+            self.replace(peers)
 
-    # What requests call.
+    # What requests and streams call.
 
     def pick(self, request: Any, tried: Collection[Peer]) -> Peer | None:
         """
-        The peer for one attempt; None when all have been tried.
+        The peer for one attempt; None when none is left that has not been tried and has room: ``wait`` says what then.
 
-        Peers that are left out are the last resort.
+        :param request: a request, or a stream's connection: it has at least ``client_ip``; None: for nobody.
         """
-        peer = self._balance(self.available, request, tried)
-        if peer is None and self._out:
-            for out in self._out:
-                if out not in tried:
-                    return out
-        return peer
+        full = self.roster.full
+        if full:
+            tried = full.union(tried)
+        if self.sticky is not None:
+            held = self.sticky.peer_of(request)
+            if held is not None and held not in tried:
+                return held
+        return self._balance(self.available, request, tried) or self._pick_other(tried)
 
-    def take(self, peer: Peer) -> ClientConnection | None:
+    def wait(self, waiter: Waiter, tried: Collection[Peer], failed: ProxyError | None = None) -> ProxyError | None:
         """
-        A connection at rest, the one that came to rest last; None when there is none.
+        What to do when ``pick`` has found nobody.
+
+        :param failed: how the last attempt failed.
+        :return: None: ``waiter`` is in the queue, and hears when there is room.  Else what to fail with.
         """
-        resting = self._resting[peer]
-        if not resting:
+        if all(peer in tried for peer in self.roster.full if peer.state == "up"):
+            return failed or ProxyError("destination_unavailable", f"upstream {self.name} has no server to try")
+        queue = self.roster.queue
+        if queue.enter(waiter):
             return None
-        self._resting_count -= 1
-        return resting.pop()
+        setting = f"{self._key}queue.size = {queue.size}"
+        return ProxyError("connection_limit_reached", f"all servers of upstream {self.name} are busy", setting)
 
-    def connect(self, peer: Peer) -> Deferred[ClientConnection]:
+    def leave(self, waiter: Waiter) -> None:
+        """
+        ``waiter`` waits no more, if it did.
+        """
+        self.roster.queue.leave(waiter)
+
+    def connect(self, peer: Peer, request: Any = None) -> Deferred[ClientConnection]:
         """
         A new connection, which comes to rest here after its first response.  Fails and cancels as ``Peer.connect``.
+
+        :param request: that it is for; None: for any.
         """
-        return peer.connect(self._makers[peer], self.connect_timeout, self.connect_setting)
+        preface = self._announced(request) if self.proxy_protocol and request is not None else None
+        return self.roster.rest.connect(peer, self.connect_timeout, self.connect_setting, preface)
+
+    def begin(self, peer: Peer) -> None:
+        """
+        An attempt begins at ``peer``; ``peer.begun`` has been counted.
+        """
+        limit = peer.max_connections
+        if limit is not None and peer.begun - peer.ended >= limit:
+            self.roster.full.add(peer)
+        began = self._live._began
+        if began is not None:
+            began(peer)
+
+    def answered(self, peer: Peer, request: Any, head: Any, sent_at: float) -> None:
+        """
+        The head of an answer is there.
+
+        :param head: the ``ResponseHead``, which may be changed.
+        :param sent_at: when the request was sent, on the clock of ``time.monotonic``.
+        """
+        if self._timed:
+            now = monotonic()
+            peer.latency = moving_average(peer.latency, now - sent_at, now - peer.measured)
+            peer.measured = now
+        if self.sticky is not None:
+            self.sticky.hold(request, peer, head, self.roster.full)
+        for observer in self._observers:
+            observer.answered(peer, head.status)
+
+    def joined(self, peer: Peer) -> None:
+        """
+        A stream has its connection.
+        """
+        for observer in self._observers:
+            observer.joined(peer)
+
+    def done(self, peer: Peer) -> None:
+        """
+        An attempt is over, however it went; ``peer.ended`` has been counted.
+        """
+        live = self._live
+        if live._ended is not None:
+            live._ended(peer)
+        roster = self.roster
+        if peer in roster.full:
+            live._measure(peer)
+        if peer.leaving and peer.begun == peer.ended:
+            roster.drop(peer)
+        if roster.queue:
+            roster.queue.advance(live._has_room)
 
     def failed(self, peer: Peer, error: ProxyError) -> None:
         """
@@ -143,9 +195,14 @@ class Upstream:
         """
         if error.reason.fault is not Fault.UPSTREAM:
             return
+        peer.failed += 1
         peer.failures += 1
-        if peer.failures >= _FAILURES and peer not in self._out and len(self.available) > 1:
-            self._leave_out(peer)
+        peer.last_error = str(error)
+        live = self._live
+        if peer.failures >= _FAILURES and peer not in self.roster.out and live._may_spare(peer):
+            live._leave_out(peer)
+        for observer in live._observers:
+            observer.failed(peer, error)
 
     def succeeded(self, peer: Peer) -> None:
         """
@@ -158,140 +215,126 @@ class Upstream:
         """
         A connection that had rested died before the first byte of an answer.
         """
-        self.stale += 1
-        self._learn(connection)
-
-    # What connections call (http.client.ConnectionOwner).
-
-    def connection_free(self, connection: ClientConnection) -> None:
-        """
-        Let it rest, or close it.
-        """
-        peer = connection.label
-        linger = peer.linger
-        announced = connection.parser.linger
-        if announced is not None:
-            linger = announced - _MARGIN if announced >= 2 * _MARGIN else announced / 2
-        if self._resting_count >= self._keepalive or self._stopped or not linger:
-            connection.close()
-            return
-        connection.deadline = self._ticker.now + linger
-        self._resting_count += 1
-        self._resting[peer].append(connection)
-
-    def connection_gone(self, connection: ClientConnection, by_server: bool) -> None:
-        """
-        Forget it.
-        """
-        resting = self._resting[connection.label]
-        if connection in resting:
-            resting.remove(connection)
-            self._resting_count -= 1
-            if by_server:
-                self._learn(connection)
+        self.roster.rest.found_dead(connection)
 
     # Life.
 
     def start(self) -> None:
         """
-        Connections may rest here (again).
+        This is the upstream from now on (again); connections may rest.
         """
-        self._stopped = False
+        if self._live is not self:
+            self._take_over()
+            self._enlist()
+        self.roster.rest.stopped = False
+        self.roster.warm.start()
 
     def stop(self) -> None:
         """
-        Close all connections at rest, and the others when they are done.
+        Close all connections at rest, and the others when they are done; unless another upstream has them now.
         """
-        self._stopped = True
-        for peer in list(self._out):
+        roster = self.roster
+        if self._live is not self:
+            return
+        roster.rest.stopped = True
+        roster.slow_start.stop()
+        roster.warm.stop()
+        for peer in list(roster.out):
             self.back(peer)
-        for resting in self._resting.values():
-            closing, resting[:] = resting[:], []
-            for connection in closing:
-                connection.close()
-        self._resting_count = 0
+        roster.rest.close(self.peers)
 
     @property
     def resting(self) -> int:
         """
         How many connections rest.
         """
-        return self._resting_count
+        return self.roster.rest.count
+
+    @property
+    def stale(self) -> int:
+        """
+        How many connections at rest were found dead by a request.
+        """
+        return self.roster.rest.stale
 
     # Pieces.
 
-    def _learn(self, connection: ClientConnection) -> None:
+    def _take_over(self) -> None:
         """
-        The server closed a connection at rest: rest less the next time.
+        The roster is this upstream's: its limits hold.
         """
-        rested = self._ticker.now - connection.rested_since
-        if rested >= _LESSON:
-            peer = connection.label
-            peer.linger = max(_LEAST, min(peer.linger, rested - _LEAST))
+        roster = self.roster
+        config = self._config
+        if roster.upstream is not None:
+            # What has begun there is to be known here when it is over.
+            roster.upstream.attentive = True
+        roster.upstream = self
+        roster.rest.limit(config.keepalive, config.max_age, config.max_requests)
+        roster.queue.size = config.queue.size
+        roster.queue.timeout = config.queue.timeout
+        roster.queue.setting = f"{self._key}queue.timeout = {config.queue.timeout:g}s"
+        roster.slow_start.seconds = config.slow_start or 0.0
+        roster.warm.wanted = 0 if config.proxy_protocol else config.warm
+
+    @property
+    def _live(self) -> Upstream:
+        return self.roster.upstream or self
+
+    def _enlisted(self) -> None:
+        limited = any(peer.max_connections is not None for peer in self.peers)
+        self.attentive = bool(
+            limited or self._began or self._ended or self._timed or self._observers or self.sticky is not None
+        )
+        if self.sticky is not None:
+            self.sticky.know(self.peers)
+
+    def _announced(self, request: Any) -> bytes:
+        """
+        The header of the PROXY protocol for a request.
+        """
+        channel = request.channel
+        client = request.client_ip.decode("ascii", "replace")
+        # The port is that of who is connected to us, and of nobody else.
+        source = (client, getattr(channel.getPeer(), "port", 0) if client.encode() == request.peer_ip else 0)
+        return announcement(self.proxy_protocol or "", source, end_of(channel.getHost()))
+
+    def _take_own(self, peer: Peer, request: Any = None) -> ClientConnection | None:
+        if request is None or not peer.resting:
+            return None
+        return self.roster.rest.take_own(peer, self._announced(request))
+
+    def _may_spare(self, peer: Peer) -> bool:
+        """
+        Is somebody else up?  The last one is not left out.
+        """
+        return any(other.state == "up" for other in self.peers if other is not peer)
 
     def _leave_out(self, peer: Peer) -> None:
         seconds = min(_LONGEST_WHILE, _WHILE * 2**peer.outages)
         peer.outages += 1
         # Back on trial: the next failure puts it out again, for longer.
         peer.failures = _FAILURES - 1
-        self._out[peer] = outage = _Outage(self, peer)
+        self.roster.out[peer] = outage = Outage(self.roster, peer, seconds)
         self._ticker.watch(outage)  # first, because the ticker may have slept
         outage.deadline = self._ticker.now + seconds
-        self._assess()
+        self.assess()
 
-    def back(self, peer: Peer) -> None:
+    def _pick_other(self, tried: Collection[Peer]) -> Peer | None:
         """
-        A peer that was left out is to be tried again.
+        Nobody of the first tier: a backup, the one with the least to do; else, when there is nobody to wait for, one
+        that is left out.
         """
-        outage = self._out.pop(peer, None)
-        if outage is not None:
-            self._ticker.forget(outage)
-            self._assess()
-
-    def _assess(self) -> None:
-        # A new object only when something changed: balancers keep what they have computed for it.
-        self.available = tuple(peer for peer in self.peers if peer not in self._out)
+        left = [peer for peer in self._backups if peer not in tried]
+        if left:
+            return min(left, key=lambda peer: peer.active / peer.share)
+        if not self.roster.full:
+            for peer in self._last_resort:
+                if peer not in tried:
+                    return peer
+        return None
 
     def __repr__(self) -> str:
-        return f"<Upstream {self.name} {len(self.available)}/{len(self.peers)} peers, {self._resting_count} resting>"
-
-
-class _Outage:
-    """
-    The time for which a peer is left out.
-    """
-
-    __slots__ = ("_peer", "_upstream", "deadline")
-
-    def __init__(self, upstream: Upstream, peer: Peer) -> None:
-        self._upstream = upstream
-        self._peer = peer
-        self.deadline = NEVER
-
-    def deadline_passed(self) -> None:
-        """
-        It is over.
-        """
-        self._upstream.back(self._peer)
-
-
-class _ConnectionMaker(Factory):
-    """
-    Builds the connections to one peer.
-    """
-
-    noisy = False
-
-    def __init__(self, upstream: Upstream, peer: Peer, ticker: Ticker) -> None:
-        self._upstream = upstream
-        self._peer = peer
-        self._ticker = ticker
-
-    def buildProtocol(self, addr: IAddress | None) -> ClientConnection:
-        """
-        A connection, at rest here when it is done.
-        """
-        return ClientConnection(self._ticker, self._upstream, self._peer)
+        return f"<Upstream {self.name} {len(self.available)}/{len(self.peers)} peers, {self.resting} resting>"
 
 
 def patience(key: str, first_byte: float, idle: float) -> Patience:

@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from attrs import frozen
 from zope.interface import moduleProvides
 
 from twistginx.interfaces import IBalanceModule
-from twistginx.upstream.balance import turns
-from twistginx.upstream.peer import Peer
+from twistginx.upstream.balance import Candidate, turns
 
 moduleProvides(IBalanceModule)
 
@@ -29,11 +28,11 @@ class Config:
     """
 
 
-def make(config: Config, context: Any) -> Callable[[Sequence[Peer], Any, Collection[Peer]], Peer | None]:
+def make(config: Config, context: Any) -> RoundRobin:
     """
-    The ``pick`` of one upstream.
+    As ``IBalanceModule`` says.
     """
-    return RoundRobin().pick
+    return RoundRobin()
 
 
 class RoundRobin:
@@ -46,16 +45,16 @@ class RoundRobin:
     __slots__ = ("_peers", "_turns")
 
     def __init__(self) -> None:
-        self._peers: Sequence[Peer] = ()
+        self._peers: Sequence[Candidate] = ()
         self._turns: Iterator[int] = iter(())
 
-    def pick(self, peers: Sequence[Peer], request: Any, tried: Collection[Peer]) -> Peer | None:
+    def pick(self, peers: Sequence[Candidate], request: Any, tried: Collection[Candidate]) -> Candidate | None:
         """
         The next peer that has not been tried; None when there is none.
         """
         if peers is not self._peers:
             self._peers = peers
-            self._turns = turns([peer.weight for peer in peers]) if peers else iter(())
+            self._turns = turns([peer.share for peer in peers]) if peers else iter(())
         if tried:
             if all(peer in tried for peer in peers):
                 return None

@@ -1,0 +1,3 @@
+"""
+Where an upstream's servers come from.
+"""
