@@ -1,0 +1,224 @@
+"""
+``rate_limit``: how many requests, or connections, there may be in what time.
+"""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import Any, Final, Literal
+
+from attrs import Attribute, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
+from zope.interface import moduleProvides
+
+from twistginx.config.networks import Entry
+from twistginx.config.rates import Rate
+from twistginx.config.template import Template
+from twistginx.config.units import Duration
+from twistginx.errors import ProxyError
+from twistginx.http.message import ResponseHead
+from twistginx.interfaces import IContext, IPolicyModule
+from twistginx.policies.limitkey import CLIENT, DryRun, LimitKey
+from twistginx.shared.verdict import Verdict
+
+moduleProvides(IPolicyModule)
+
+name = "rate_limit"
+api = 1
+rank = 400
+applies_to = frozenset(("http", "stream"))
+many = True
+
+#: Nothing waits longer than this.
+_LONGEST_DELAY: Final = 60.0
+
+
+@frozen
+class Config:
+    """
+    Limit the rate of requests; of new connections, in a stream.  A text is the ``rate``.  Several may stand in an
+    array; all must agree.
+
+    It is a bucket of ``burst`` tokens for each key, which fills at ``rate``; a request takes one (GCRA).  One that
+    finds none is answered 429 with Retry-After, RateLimit and RateLimit-Policy; in a stream, it is closed.  All
+    workers count together, and all machines that have a Redis in ``[shared]``.
+
+    :ivar rate: how many in what time: "10/s", "600/min", "1000/h", "5000/d", "20/10s".
+    :ivar burst: how many at once, after a pause.  Without it: as many as ``rate`` names.
+    :ivar delay: how long one that comes too early is held up, rather than refused.
+    :ivar key: whose limit it is.  IPv6 addresses count by /64.  Where all variables of it are empty, the client's
+        address stands in.
+    :ivar per: a name; limits of the same name are one limit.  Without it, each table that is written is one, so that a
+        limit in ``[site.defaults]`` is one for all routes that inherit it.
+    :ivar status: what a refusal is answered: 429 or 503.
+    :ivar exempt: who has no limit: networks, files, and lists of ``[networks]``.
+    :ivar headers: every response carries RateLimit and RateLimit-Policy, not only refusals.
+    :ivar dry_run: nothing is refused, or held up; the error log says what would have been.
+    """
+
+    rate: Rate
+    burst: int | None = field(default=None)
+    delay: Duration = field(default=Duration(0))
+    key: Template = CLIENT
+    per: str = ""
+    status: Literal[429, 503] = 429
+    exempt: tuple[Entry, ...] = field(default=(), metadata={"single": True})
+    headers: bool = False
+    dry_run: bool = False
+
+    @burst.validator
+    def _check_burst(self, attribute: Attribute[Any], value: int | None) -> None:
+        if value is not None and value < 1:
+            raise ValueError(f"is {value}, so that nothing could pass; expected 1 or more")
+
+    @delay.validator
+    def _check_delay(self, attribute: Attribute[Any], value: Duration) -> None:
+        if value > _LONGEST_DELAY:
+            raise ValueError(f'is {value}, and a client that waits for so long has left; expected "60s" or less')
+
+    @classmethod
+    def from_shorthand(cls, value: object) -> dict[str, object]:
+        """
+        ``rate_limit = "10/s"``.
+        """
+        if not isinstance(value, str):
+            raise ValueError('expected a rate such as "10/s", or a table with one')
+        return {"rate": value}
+
+
+def make(config: Config, context: IContext) -> RateLimit:
+    """
+    As ``IPolicyModule`` says.
+    """
+    key = LimitKey(name, config.key, config.per, config.exempt, context)
+    return (TellingRateLimit if config.headers and not config.dry_run else RateLimit)(config, key, context)
+
+
+class RateLimit:
+    """
+    The limit of one table.
+    """
+
+    __slots__ = ("_burst", "_delay", "_dry", "_key", "_policy", "_rate", "_reactor", "_setting", "_status", "_take")
+
+    def __init__(self, config: Config, key: LimitKey, context: IContext) -> None:
+        self._rate: Final = config.rate.per_second
+        self._burst: Final = float(config.rate.count if config.burst is None else config.burst)
+        self._delay: Final = 0.0 if config.dry_run else float(config.delay)
+        self._key: Final = key
+        self._take: Final = context.store.take
+        self._reactor: Final[Any] = context.reactor
+        self._status: Final = config.status
+        self._setting: Final = f"rate_limit = {config.rate}"
+        self._dry: Final = DryRun(context) if config.dry_run else None
+        label = config.per or "default"
+        quoted = "".join(letter for letter in label if " " <= letter <= "~" and letter not in '\\"')
+        # draft-ietf-httpapi-ratelimit-headers: the quota, and the time in which it is there again.
+        window = max(1, ceil(self._burst / self._rate))
+        self._policy: Final = (f'"{quoted}"'.encode(), f'"{quoted}";q={int(self._burst)};w={window}'.encode())
+
+    def admit(self, request: Any) -> Deferred[None] | None:
+        """
+        See ``IPolicy``.
+
+        :raise ProxyError: for one too many.
+        """
+        key = self._key.of_request(request)
+        if key is None:
+            return None
+        verdict = self._take(key, self._rate, self._burst, self._reactor.seconds(), 1.0, self._delay)
+        if verdict.__class__ is Verdict:
+            return self._judged(verdict, request)
+        return verdict.addCallback(self._judged, request)  # type: ignore[no-any-return]
+
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        if self._key.of_request(request) is None:
+            return ["the client is exempt"]
+        held = f", and holds up what comes up to {self._delay:g} s too early" if self._delay else ""
+        dry = " (dry run)" if self._dry is not None else ""
+        return [
+            f"admits {int(self._burst)} at once and {self._rate:g} a second{held}, else answers {self._status}{dry}"
+        ]
+
+    def connected(self, connection: Any) -> Any:
+        """
+        See ``IPolicy``.
+        """
+        key = self._key.of_connection(connection)
+        if key is None:
+            return None
+        verdict = self._take(key, self._rate, self._burst, self._reactor.seconds())
+        if isinstance(verdict, Deferred):
+            return verdict.addCallback(self._welcome, connection)
+        return self._welcome(verdict, connection)
+
+    def _welcome(self, verdict: Verdict, connection: Any) -> bool | None:
+        if verdict.admitted:
+            return None
+        if self._dry is not None:
+            self._dry.note(connection.client_ip)
+            return None
+        return False
+
+    def _judged(self, verdict: Verdict, request: Any) -> Deferred[None] | None:
+        """
+        What becomes of a request.
+        """
+        if verdict.admitted:
+            return self._later(verdict.wait) if verdict.wait else None
+        if self._dry is not None:
+            self._dry.note(request.client_ip)
+            return None
+        fields = ((b"Retry-After", b"%d" % max(1, ceil(verdict.wait))), *self._fields(verdict))
+        raise ProxyError("rate_limited", setting=self._setting, fields=fields, status=self._status)
+
+    def _fields(self, verdict: Verdict) -> tuple[tuple[bytes, bytes], ...]:
+        """
+        RateLimit and RateLimit-Policy.
+        """
+        name, policy = self._policy
+        left = int(verdict.left + 1e-6)
+        if left:
+            state = b"%b;r=%d" % (name, left)
+        else:
+            missing = (1.0 - verdict.left) / self._rate if verdict.admitted else verdict.wait
+            state = b"%b;r=0;t=%d" % (name, max(1, ceil(missing)))
+        return (b"RateLimit", state), (b"RateLimit-Policy", policy)
+
+    def _later(self, seconds: float) -> Deferred[None]:
+        """
+        Go on after a while, unless the client leaves.
+        """
+
+        def cancel(_: Deferred[None]) -> None:
+            call.cancel()
+
+        waiting: Deferred[None] = Deferred(cancel)
+        call: IDelayedCall = self._reactor.callLater(seconds, waiting.callback, None)
+        return waiting
+
+
+class TellingRateLimit(RateLimit):
+    """
+    One that tells every client how it stands.
+    """
+
+    __slots__ = ()
+
+    def _judged(self, verdict: Verdict, request: Any) -> Deferred[None] | None:
+        outcome = super()._judged(verdict, request)
+        request.__dict__.setdefault("verdicts", {})[self] = verdict
+        return outcome
+
+    def responding(self, request: Any, head: ResponseHead) -> None:
+        """
+        See ``IPolicy``.
+        """
+        verdict = request.__dict__.get("verdicts", {}).get(self)
+        if verdict is not None:
+            for field_name, value in self._fields(verdict):
+                head.fields.add(field_name, value)
