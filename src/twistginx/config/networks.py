@@ -4,11 +4,15 @@ Sets of addresses: who is trusted, who may come in.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from ipaddress import AddressValueError, IPv4Network, IPv6Network, NetmaskValueError, ip_address, ip_network
+from pathlib import Path
 from typing import Final, Self
 
 from attrs import frozen
+
+from twistginx.config.address import base_of
 
 #: How many answers a set remembers.
 _REMEMBERED: Final = 4096
@@ -114,3 +118,51 @@ class NetworkSet(tuple[Network, ...]):  # noqa: SLOT001  # a tuple can have no s
             parsed = parsed.ipv4_mapped or parsed
         number = int(parsed)
         return any(number >> shift in firsts for shift, firsts in self._tables[parsed.version])
+
+
+#: The word for everybody.
+ALL: Final = "all"
+
+#: What stands before the path of a list.
+_FILE: Final = "file:"
+
+_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+
+
+@frozen
+class Entry:
+    """
+    One entry of a list of addresses.  One of its parts is set, the others are not.
+
+    :ivar network: a network, an address, or ``unix``.
+    :ivar file: ``file:PATH``, a file with a network to a line, which is watched.
+    :ivar name: of a ``[networks]`` list; ``all`` is everybody.
+    """
+
+    network: Network | None = None
+    file: Path | None = None
+    name: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Entry:
+        """
+        The entry that ``text`` says.
+
+        :raise ValueError: with a short reason.
+        """
+        if text.startswith(_FILE):
+            path = text.removeprefix(_FILE)
+            if not path or "\0" in path:
+                raise ValueError(f'{text!r} has no path, as in "file:lists/office.txt"')
+            return cls(file=base_of(text) / path)
+        if text != UNIX and _NAME.fullmatch(text):
+            return cls(name=str(text))
+        try:
+            return cls(network=Network.parse(text))
+        except ValueError as error:
+            raise ValueError(f'{error}; or a list: its name in [networks], or "file:PATH"') from None
+
+    def __str__(self) -> str:
+        if self.network is not None:
+            return str(self.network)
+        return self.name if self.file is None else f"{_FILE}{self.file}"
