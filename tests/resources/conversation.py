@@ -12,6 +12,7 @@ from twisted.internet.error import ConnectionDone, ConnectionRefusedError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 
+from tests.upstream.options import options, timeouts
 from twistginx.config.address import ServerAddress
 from twistginx.config.networks import NetworkSet
 from twistginx.http.channel import Channel, Frontend
@@ -101,9 +102,7 @@ class Conversation:
     ) -> None:
         self.reactor = MemoryReactorClock()
         self.ticker = Ticker(self.reactor)
-        self.options = SimpleNamespace(
-            keepalive=keepalive, timeouts=SimpleNamespace(connect=3.0, first_byte=first_byte, idle=idle)
-        )
+        self.options = options(keepalive=keepalive, timeouts=timeouts(3.0, first_byte, idle))
         self.peers = [
             Peer(
                 ServerAddress.parse(f"127.0.0.1:{9001 + index}"),

@@ -111,7 +111,7 @@ class RootTests(SynchronousTestCase):
         """
         A file is opened, a directory is said to be one, and what is not there is not found.
         """
-        for symlinks in ("inside", "all", "none"):
+        for symlinks in ("inside", "follow", "deny"):
             self.assertEqual(self.read("a.txt", symlinks=symlinks), b"a")
             self.assertEqual(self.read("sub", "b.txt", symlinks=symlinks), b"b")
             self.assertIsNone(self.read("sub", symlinks=symlinks))
@@ -160,7 +160,7 @@ class RootTests(SynchronousTestCase):
             ["sly"],
         ):
             self.refused("http_request_denied", *names)
-            self.assertEqual(self.read(*names, symlinks="all"), b"SECRET", names)
+            self.assertEqual(self.read(*names, symlinks="follow"), b"SECRET", names)
 
     def test_leaving_and_coming_back(self):
         """
@@ -175,8 +175,8 @@ class RootTests(SynchronousTestCase):
         """
         self.link("file", "a.txt")
         self.link("directory", "sub")
-        self.refused("http_request_denied", "file", symlinks="none")
-        self.refused("http_request_denied", "directory", "b.txt", symlinks="none")
+        self.refused("http_request_denied", "file", symlinks="deny")
+        self.refused("http_request_denied", "directory", "b.txt", symlinks="deny")
 
     def test_loops(self):
         """
@@ -185,7 +185,7 @@ class RootTests(SynchronousTestCase):
         self.link("one", "two")
         self.link("two", "one")
         self.link("self", "self/x")
-        for symlinks in ("inside", "all"):
+        for symlinks in ("inside", "follow"):
             self.refused("destination_not_found", "one", symlinks=symlinks)
             self.refused("destination_not_found", "self", symlinks=symlinks)
 
@@ -231,7 +231,7 @@ class RootTests(SynchronousTestCase):
         self.addCleanup(os.chdir, here)
         sock.bind("sock")
         self.link("null", "/dev/null")
-        for symlinks in ("inside", "all"):
+        for symlinks in ("inside", "follow"):
             self.refused("http_request_denied", "fifo", symlinks=symlinks)
             self.refused("http_request_denied", "sock", symlinks=symlinks)
             self.refused("http_request_denied", "null", symlinks=symlinks)

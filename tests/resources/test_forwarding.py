@@ -29,7 +29,9 @@ def request(data: bytes, trusted: bool = False, **more: Any) -> Any:
         "scheme": b"http",
         "from_trusted": trusted,
         "target_path": head.path,
+        "target_query": head.query,
         "request_id": b"1234",
+        "vouched": frozenset(),
         "channel": SimpleNamespace(peer_ip=b"10.0.0.1", scheme=b"http"),
         **more,
     }

@@ -60,7 +60,7 @@ class FilePartsTests(SynchronousTestCase):
     def body(self, ranges=((0, 3_000_000), (5, 10))):
         descriptor = os.open(self.path, os.O_RDONLY)
         representation = Representation(os.fstat(descriptor), len(CONTENT), b"text/plain", time())
-        file = OpenFile(representation, descriptor)
+        file = OpenFile([b"a.txt"], representation, descriptor, None)
         reply = multipart(file, ranges, self.reactor)
         self.assertIsNone(file.descriptor)
         self.assertIsInstance(reply.body, FileParts)

@@ -5,7 +5,6 @@ Tests for twistginx.resources.proxy on real sockets, with trial's reactor.
 from __future__ import annotations
 
 import os
-from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet import reactor
@@ -14,6 +13,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol, ServerFactory
 from twisted.trial.unittest import TestCase
 
+from tests.upstream.options import options, timeouts
 from twistginx.config.address import ServerAddress
 from twistginx.http.channel import Frontend
 from twistginx.net.timers import Ticker
@@ -109,9 +109,10 @@ class SocketTests(TestCase):
         self.inner.answer = answer
         inside = reactor.listenTCP(0, self.inner, interface="127.0.0.1")
         ticker = Ticker(reactor)
-        options = SimpleNamespace(keepalive=8, timeouts=SimpleNamespace(connect=3.0, first_byte=10.0, idle=10.0))
         peer = Peer(ServerAddress.parse(f"127.0.0.1:{inside.getHost().port}"), reactor, ticker)
-        self.upstream = Upstream("app", options, [peer], RoundRobin().pick, ticker)
+        self.upstream = Upstream(
+            "app", options(keepalive=8, timeouts=timeouts(3.0, 10.0, 10.0)), [peer], RoundRobin().pick, ticker
+        )
         resource = ProxyResource(self.upstream, reactor)
         route = Route("all", resource, streaming=True, body_limit=1 << 40)
         site = Site("test", (route,), reactor)

@@ -22,7 +22,7 @@ from typing import Final, Literal
 from twistginx.errors import ProxyError
 
 #: What is done with symbolic links: followed while they stay beneath the root, followed always, never followed.
-Symlinks = Literal["inside", "all", "none"]
+Symlinks = Literal["inside", "follow", "deny"]
 
 #: As many links in one path as Linux follows.
 _LINKS: Final = 40
@@ -31,6 +31,7 @@ _LINKS: Final = 40
 _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 # O_PATH, where there is one, opens a directory that may be passed through and not listed.
 _DIRECTORY: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+_LISTED: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 #: Where files are public although their names begin with a dot (RFC 8615).
 _WELL_KNOWN: Final = b".well-known"
@@ -89,10 +90,41 @@ class Root:
         :raise ProxyError: when there is no file of that name, or it may not be read.
         """
         try:
-            return self._open_path(names) if self.symlinks == "all" else self._walk(names)
+            return self._open_path(names) if self.symlinks == "follow" else self._walk(names)
         except OSError as error:
-            word = _WORDS.get(error.errno or 0, "proxy_internal_error")
-            raise ProxyError(word, f"opening a file: {os.strerror(error.errno or 0)}") from error
+            raise _refusal(error) from error
+
+    def open_directory(self, names: Sequence[bytes]) -> int:
+        """
+        Open a directory, to see what is in it.
+
+        :return: a descriptor, which is the caller's to close.
+        :raise ProxyError: when there is no directory of that name, or it may not be read.
+        """
+        try:
+            if self.symlinks == "follow":
+                return os.open(b"/".join((self.path, *names)), _LISTED)
+            found = self._walk(names, listed=True)
+        except OSError as error:
+            raise _refusal(error) from error
+        if found is None:
+            raise ProxyError("destination_not_found", "not a directory")
+        return found[0]
+
+    def status(self, names: Sequence[bytes]) -> os.stat_result | None:
+        """
+        What is known of a file or a directory that may be served; None when there is none, or it may not.
+        """
+        try:
+            if self.symlinks == "follow":
+                return os.stat(b"/".join((self.path, *names)))
+            opened = self._walk(names, listed=None)
+        except (OSError, ProxyError):
+            return None
+        if opened is None:
+            return None
+        os.close(opened[0])
+        return opened[1]
 
     def _open_path(self, names: Sequence[bytes]) -> tuple[int, os.stat_result] | None:
         path = b"/".join((self.path, *names))
@@ -101,7 +133,10 @@ class Root:
             return None
         return _open_regular(path, status)
 
-    def _walk(self, names: Sequence[bytes]) -> tuple[int, os.stat_result] | None:
+    def _walk(self, names: Sequence[bytes], listed: bool | None = False) -> tuple[int, os.stat_result] | None:
+        """
+        :param listed: open directories; True: and nothing else; None: both.
+        """
         # The descriptors from the root down to where we are; and all that are to be closed.
         trail = [os.open(self.path, _DIRECTORY)]
         opened = [trail[0]]
@@ -122,7 +157,7 @@ class Root:
                     opened.append(trail[-1])
                 elif stat.S_ISLNK(status.st_mode):
                     links += 1
-                    if self.symlinks == "none":
+                    if self.symlinks == "deny":
                         raise ProxyError("http_request_denied", "the path has a symbolic link")
                     if links > _LINKS:
                         raise OSError(errno.ELOOP, "too many symbolic links")
@@ -134,8 +169,11 @@ class Root:
                 elif pending:
                     raise OSError(errno.ENOTDIR, "not a directory")
                 else:
-                    return _open_regular(name, status, trail[-1])
-            return None
+                    return None if listed else _open_regular(name, status, trail[-1])
+            if listed is False:
+                return None
+            directory = os.open(b".", _LISTED, dir_fd=trail[-1])
+            return directory, os.fstat(directory)
         finally:
             for descriptor in opened:
                 os.close(descriptor)
@@ -148,6 +186,11 @@ class Root:
             if target == root or target.startswith(root.rstrip(b"/") + b"/"):
                 return target[len(root) :]
         raise _leaving()
+
+
+def _refusal(error: OSError) -> ProxyError:
+    word = _WORDS.get(error.errno or 0, "proxy_internal_error")
+    return ProxyError(word, f"opening a file: {os.strerror(error.errno or 0)}")
 
 
 def _leaving() -> ProxyError:

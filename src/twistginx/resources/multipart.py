@@ -59,10 +59,8 @@ def _pieces(representation: Representation, ranges: Sequence[tuple[int, int]], b
     line_end = b""
     for start, length in ranges:
         where = content_range(start, length, representation.size)
-        pieces.append(
-            b"%b--%b\r\nContent-Type: %b\r\nContent-Range: %b\r\n\r\n"
-            % (line_end, boundary, representation.type, where)
-        )
+        typed = b"" if representation.type is None else b"Content-Type: %b\r\n" % representation.type
+        pieces.append(b"%b--%b\r\n%bContent-Range: %b\r\n\r\n" % (line_end, boundary, typed, where))
         pieces.append((start, length))
         line_end = b"\r\n"
     pieces.append(b"\r\n--" + boundary + b"--\r\n")

@@ -7,6 +7,7 @@ A small file is read once and kept ready; a large one is open, and is sent by th
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from twisted.web.http import datetimeToString
@@ -28,27 +29,47 @@ class Representation:
     The entity tag is of the time and the size, and not of the inode: a tree that was copied to two machines with its
     times is to have one set of tags.
 
-    :ivar modified: seconds since the epoch; None when it lies in the future, because no Last-Modified may (RFC 9110
-        section 8.8.2.1).
+    :ivar changed: when the file was, in whole seconds since the epoch.
+    :ivar modified: the same; None when it lies in the future, because no Last-Modified may (RFC 9110 section 8.8.2.1).
     :ivar size: in bytes.
     :ivar tag: the strong entity tag.
-    :ivar type: the value of Content-Type.
+    :ivar type: the value of Content-Type; None where none is said.
     :ivar validators: the fields of a 304.
     :ivar fields: of a 200, without its framing.
     """
 
-    __slots__ = ("fields", "modified", "size", "tag", "type", "validators")
+    __slots__ = ("changed", "fields", "modified", "size", "tag", "type", "validators")
 
-    def __init__(self, status: os.stat_result, size: int, content_type: bytes, now: float) -> None:
-        modified = status.st_mtime_ns // 1_000_000_000
+    def __init__(
+        self,
+        status: os.stat_result,
+        size: int,
+        content_type: bytes | None,
+        now: float,
+        coding: bytes = b"",
+        always: Iterable[tuple[bytes, bytes]] = (),
+    ) -> None:
+        """
+        :param now: seconds since the epoch.
+        :param coding: what the bytes of the file are encoded with; empty: they are what they are.
+        :param always: fields that a 304 has as well (RFC 9110 section 15.4.5): Cache-Control, Vary.
+        """
+        modified = self.changed = status.st_mtime_ns // 1_000_000_000
         self.modified = modified if modified <= now else None
         self.size = size
-        self.tag = b'"%x-%x"' % (status.st_mtime_ns, size)
+        # Another coding is another representation (RFC 9110 section 8.8.3.3).
+        self.tag = b'"%x-%x%b"' % (status.st_mtime_ns, size, b"-" + coding if coding else b"")
         self.type = content_type
         self.validators = Fields.of([(b"ETag", self.tag)])
         if self.modified is not None:
             self.validators.add(b"Last-Modified", datetimeToString(modified))
-        self.fields = Fields.of([(b"Content-Type", content_type), (b"Accept-Ranges", b"bytes")])
+        self.validators.extend(Fields.of(always))
+        self.fields = Fields()
+        if content_type is not None:
+            self.fields.add(b"Content-Type", content_type)
+        if coding:
+            self.fields.add(b"Content-Encoding", coding)
+        self.fields.add(b"Accept-Ranges", b"bytes")
         self.fields.extend(self.validators)
 
 
@@ -71,15 +92,21 @@ class KeptFile:
     """
     A small file in memory, with its usual answers ready.
 
+    :ivar names: the directories from the root down to it, and its own.
+    :ivar codings: that there are siblings of it in.
     :ivar identity: of the state that was read; None: it cannot be told from a later one.
     :ivar whole: the 200.
     :ivar unchanged: the 304.
     :ivar until: on the ticker's clock: when to look again whether the file has changed.
     """
 
-    __slots__ = ("content", "identity", "representation", "unchanged", "until", "whole")
+    __slots__ = ("codings", "content", "identity", "names", "representation", "unchanged", "until", "whole")
 
-    def __init__(self, representation: Representation, content: bytes, identity: Identity | None) -> None:
+    def __init__(
+        self, names: Sequence[bytes], representation: Representation, content: bytes, identity: Identity | None
+    ) -> None:
+        self.names = names
+        self.codings: tuple[bytes, ...] = ()
         self.content = content
         self.identity = identity
         self.representation = representation
@@ -93,6 +120,12 @@ class KeptFile:
         """
         return self.content[start : start + length]
 
+    def read(self) -> bytes:
+        """
+        All of it.
+        """
+        return self.content
+
     def close(self) -> None:
         """
         There is nothing to close.
@@ -103,12 +136,21 @@ class OpenFile:
     """
     A large file, open for one response.
 
+    :ivar names: the directories from the root down to it, and its own.
+    :ivar codings: None: it is not known which siblings there are.
+    :ivar identity: of its state; None: it cannot be told from a later one.
     :ivar descriptor: what reads it; None once it belongs to a body.
     """
 
-    __slots__ = ("descriptor", "representation")
+    __slots__ = ("descriptor", "identity", "names", "representation")
 
-    def __init__(self, representation: Representation, descriptor: int) -> None:
+    codings = None
+
+    def __init__(
+        self, names: Sequence[bytes], representation: Representation, descriptor: int, identity: Identity | None
+    ) -> None:
+        self.names = names
+        self.identity = identity
         self.descriptor: int | None = descriptor
         self.representation = representation
 
@@ -139,6 +181,13 @@ class OpenFile:
         Bytes of it; they have the descriptor.
         """
         return FileRange(self.take(), start, length)
+
+    def read(self) -> bytes:
+        """
+        All of it; not for files of any size.
+        """
+        assert self.descriptor is not None
+        return os.pread(self.descriptor, self.representation.size, 0)
 
     def close(self) -> None:
         """

@@ -5,35 +5,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
-from time import time
-from typing import Any
+from typing import TypeVar
 
-from attrs import frozen
-from twisted.internet.interfaces import IReactorTime
-from twisted.web import static
-from twisted.web.server import NOT_DONE_YET
-from zope.interface import implementer, moduleProvides
+from attrs import field, frozen
+from zope.interface import moduleProvides
 
-from twistginx.errors import ConfigError, ProxyError
-from twistginx.http.message import Fields, Reply, RequestHead
-from twistginx.http.variables import safe_location
-from twistginx.interfaces import IContext, IResourceModule, IStreaming
-from twistginx.net.timers import Ticker
-from twistginx.resources.conditions import GO_ON, NOT_MODIFIED, conditions_in, evaluate, range_holds
-from twistginx.resources.files import Root, Symlinks, names_in
-from twistginx.resources.multipart import content_range, multipart
-from twistginx.resources.ranges import parse_range
-from twistginx.resources.representation import SMALL, KeptFile, OpenFile, Representation, SmallFiles, identity_of
+from twistginx.config.template import Template
+from twistginx.errors import ConfigError
+from twistginx.interfaces import IContext, IResourceModule
+from twistginx.net.threads import threads_of
+from twistginx.resources.cachecontrol import CacheRules
+from twistginx.resources.directory import Manner, StaticResource
+from twistginx.resources.files import Symlinks, names_in
+from twistginx.resources.mediatypes import FileTypes
+from twistginx.resources.shelf import SUFFIXES, Shelf
+from twistginx.resources.tryfiles import compile_try_files
 
 moduleProvides(IResourceModule)
 
 name = "static"
 api = 1
 
-#: How long, in seconds, a kept file is served without a look whether it has changed.
-FRESH = 1.0
+T = TypeVar("T")
 
 
 @frozen
@@ -41,20 +36,49 @@ class Config:
     """
     Serve the files of a directory.
 
-    The type of a file is that of its extension; text is UTF-8.  Files up to 64 KiB are kept in memory, 32 MiB of them,
-    and are looked at for changes once a second; larger ones are sent as they are read.
+    Files up to 64 KiB are kept in memory, 32 MiB of them, and are looked at for changes once a second; larger ones are
+    sent as they are read.  One of ``root`` and ``alias`` is needed.  ``static = "www"`` is short for ``root``.
 
-    :ivar root: the directory.  It may be a symbolic link, and be switched while it is served.
+    :ivar root: the directory that paths begin at: with ``path = "/docs"``, /docs/a.html is docs/a.html in it, unless
+        ``strip_prefix`` takes /docs away.  It may be a symbolic link, and be switched while it is served.
+    :ivar alias: the directory that stands for the route's ``path``: /docs/a.html is a.html in it.  Or a file, which
+        answers for all paths of the route.
     :ivar index: the files that answer for a directory; the first that exists does.
-    :ivar symlinks: "inside": a symbolic link is followed while it stays beneath the root; "all": wherever it leads;
-        "none": never.
+    :ivar try_files: paths beneath the root, templates: the first that there is answers.  One with a slash at its end is
+        a directory.  "{path}" is the path that was asked for.  The last is a failure, "=404", or else, where it is no
+        file, what the site is asked for instead: "/index.php?{query}".
+    :ivar spa: for apps that route in the browser: what is not found is answered with the first of ``index`` at the
+        root, or with the file that this names, unless it has the name of a file (/logo.png).
+    :ivar listing: show what is in a directory that has no index file: a page, or JSON for who accepts that.
+    :ivar precompressed: siblings to send to who accepts them: ["br", "zstd", "gzip"], a.css.br for a.css; the first is
+        preferred.  ``true`` is all three.  One that is older than its file is not sent.
+    :ivar cache_control: pattern to the value of Cache-Control: { "*.html" = "no-cache", "assets/**" =
+        "max-age=31536000, immutable" }.  The first that matches the file counts; without a slash it is for names,
+        anywhere.
+    :ivar types: extension to media type, over those that are known: { ".foo" = "text/x-foo" }.
+    :ivar default_type: the type of all other files; empty: none is said.
+    :ivar charset: the charset of text; empty: none is said.
+    :ivar symlinks: "inside": a symbolic link is followed while it stays beneath the root; "follow": wherever it leads;
+        "deny": never.
     :ivar hidden: serve files and directories whose names begin with a dot.  ``/.well-known`` is served always.
+    :ivar error_pages: status to a file beneath the root, which is shown instead of our own page:
+        { 404 = "404.html" }.
     """
 
-    root: Path
+    root: Path | None = None
+    alias: Path | None = None
     index: tuple[str, ...] = ("index.html",)
+    try_files: tuple[Template, ...] = ()
+    spa: bool | str = False
+    listing: bool = False
+    precompressed: bool | tuple[str, ...] = False
+    cache_control: dict[str, str] = field(factory=dict)
+    types: dict[str, str] = field(factory=dict)
+    default_type: str = "application/octet-stream"
+    charset: str = "utf-8"
     symlinks: Symlinks = "inside"
     hidden: bool = False
+    error_pages: dict[str, str] = field(factory=dict)
 
     @classmethod
     def from_shorthand(cls, value: object) -> Config:
@@ -70,243 +94,93 @@ def make(config: Config, context: IContext) -> StaticResource:
     """
     The resource for a directory, which must exist.
     """
-    root = context.base / config.root
-    if not root.is_dir():
-        problem = "is not a directory" if root.exists() else "does not exist"
-        raise ConfigError(f'"{config.root}" {problem}', key="root", expected="expected a directory")
+    root, only = _place(config, context.base)
     for position, index in enumerate(config.index):
         if index in ("", ".", "..") or "/" in index or "\0" in index:
             raise ConfigError(
                 f"{index!r} is not the name of a file", key=f"index.{position}", expected="expected a name"
             )
+    if config.spa and config.try_files:
+        raise ConfigError("stands beside try_files, which says it all", key="spa", expected="expected one of the two")
     resource = StaticResource(str(root))
-    resource.serve(config, context.ticker, context.reactor)
+    types = _at(
+        "types",
+        lambda: FileTypes(resource.contentTypes, config.types, config.default_type or None, config.charset or None),
+    )
+    spa = (config.index or ("index.html",))[0] if config.spa is True else config.spa
+    manner = Manner(
+        index=tuple(map(os.fsencode, config.index)),
+        hidden=config.hidden,
+        listing=config.listing,
+        stripped=config.alias is not None,
+        only=only,
+        try_files=compile_try_files(config.try_files) if config.try_files else None,
+        spa=_names(spa, "spa") if spa else None,
+        error_pages=_error_pages(config.error_pages),
+    )
+    shelf = Shelf(
+        os.fsencode(root), config.symlinks, context.ticker, types, CacheRules(config.cache_control), _codings(config)
+    )
+    resource.serve(manner, shelf, threads_of(context), context.reactor)
     return resource
 
 
-# What is missing on some machines, or is another type there than browsers need.
-_TYPES = {
-    ".avif": "image/avif",
-    ".css": "text/css",
-    ".csv": "text/csv",
-    ".gz": "application/gzip",
-    ".htm": "text/html",
-    ".html": "text/html",
-    ".ico": "image/x-icon",
-    ".jpg": "image/jpeg",
-    ".js": "text/javascript",
-    ".json": "application/json",
-    ".map": "application/json",
-    ".md": "text/markdown",
-    ".mjs": "text/javascript",
-    ".mp4": "video/mp4",
-    ".otf": "font/otf",
-    ".pdf": "application/pdf",
-    ".png": "image/png",
-    ".svg": "image/svg+xml",
-    ".toml": "application/toml",
-    ".ttf": "font/ttf",
-    ".txt": "text/plain",
-    ".wasm": "application/wasm",
-    ".webm": "video/webm",
-    ".webmanifest": "application/manifest+json",
-    ".webp": "image/webp",
-    ".woff": "font/woff",
-    ".woff2": "font/woff2",
-    ".xml": "application/xml",
-    ".xz": "application/x-xz",
-    ".yaml": "application/yaml",
-    ".yml": "application/yaml",
-    ".zip": "application/zip",
-    ".zst": "application/zstd",
-}
-
-
-@implementer(IStreaming)
-class StaticResource(static.File):
+def _place(config: Config, base: Path) -> tuple[Path, bytes | None]:
     """
-    A directory whose files answer for ``request.matched_path``, or what ``strip_prefix`` leaves of it.
-
-    It finds files itself, because a tree of one ``File`` for each directory cannot promise that what it opens lies
-    beneath the root.  What is inherited is for those who walk it themselves: ``getChild`` gives Twisted's own Files,
-    with Twisted's own rules.
+    The directory, and the name of the one file that is served of it, if it is one.
     """
-
-    isLeaf = True
-    contentTypes = {  # noqa: RUF012  # a table, as in the class above
-        **static.File.contentTypes,
-        **_TYPES,
-    }
-
-    def __init__(
-        self,
-        path: str,
-        defaultType: str = "application/octet-stream",
-        ignoredExts: Sequence[str] = (),
-        registry: static.Registry | None = None,
-    ) -> None:
-        super().__init__(path, defaultType, ignoredExts, registry)
-
-    def serve(self, config: Config, ticker: Ticker, reactor: IReactorTime) -> None:
-        """
-        Say how: to be called once, before the first request.
-        """
-        self._index = tuple(map(os.fsencode, config.index))
-        self._hidden = config.hidden
-        self._served = Root(os.fsencode(self.path), config.symlinks)
-        self._small = SmallFiles()
-        self._kept = self._small.files
-        self._ticker = ticker
-        self._reactor = reactor
-
-    def createSimilarFile(self, path: str) -> static.File:
-        """
-        A child, for those who walk the tree: a File of Twisted's.
-        """
-        child = static.File(path, self.defaultType, self.ignoredExts, self.registry)
-        child.processors = self.processors
-        child.indexNames = self.indexNames[:]
-        child.childNotFound = self.childNotFound
-        return child
-
-    def render(self, request: Any) -> int:
-        """
-        Answer at once.
-        """
-        # The straight line: a small file, unconditionally.
-        kept = self._kept.get(request.matched_path)
-        if kept is not None and self._ticker.now < kept.until:
-            head = request.head
-            marks = head.marks
-            if head.method == b"GET" and marks is not None and b"if-" not in marks and b"range:" not in marks:
-                request.respond(kept.whole)
-                return NOT_DONE_YET
-        try:
-            reply = self._answer(request)
-        except ProxyError as error:
-            request.fail(error)
-        else:
-            request.respond(reply)
-        return NOT_DONE_YET
-
-    def _answer(self, request: Any) -> Reply:
-        """
-        What a request is answered.
-
-        :raise ProxyError: when it is a failure.
-        """
-        head = request.head
-        if head.method not in (b"GET", b"HEAD"):
-            raise ProxyError("method_not_allowed", fields=((b"Allow", b"GET, HEAD"),))
-        path = request.matched_path
-        file: KeptFile | OpenFile | None = self._kept.get(path)
-        if file is None or self._ticker.now >= file.until:  # type: ignore[union-attr]  # what is kept is a KeptFile
-            route = request.route
-            names = names_in(path[len(route.prefix) :] if route.strip else path, self._hidden)
-            if names is None:
-                raise ProxyError("destination_not_found", "no file can have such a path")
-            opened = self._served.open(names)
-            if opened is None:
-                if not path.endswith(b"/"):
-                    return _with_slash(head)
-                names, opened = self._open_index(names)
-            elif path.endswith(b"/"):
-                os.close(opened[0])
-                raise ProxyError("destination_not_found", "a file is not a directory")
-            file = self._load(path, names[-1], *opened)
-        try:
-            return self._select(head, file)
-        finally:
-            file.close()
-
-    def _open_index(self, names: list[bytes]) -> tuple[list[bytes], tuple[int, os.stat_result]]:
-        """
-        The first index file that a directory has.
-        """
-        for index in self._index:
-            try:
-                opened = self._served.open([*names, index])
-            except ProxyError as error:
-                if error.reason.word != "destination_not_found":
-                    raise
-            else:
-                if opened is not None:
-                    return [*names, index], opened
-        raise ProxyError("destination_not_found", "the directory has no index file")
-
-    def _load(self, path: bytes, last: bytes, descriptor: int, status: os.stat_result) -> KeptFile | OpenFile:
-        """
-        The file to answer with; ``descriptor`` is closed, or belongs to it.
-        """
-        now = time()
-        if status.st_size > SMALL:
-            self._small.drop(path)
-            return OpenFile(Representation(status, status.st_size, self._type_of(last), now), descriptor)
-        kept = self._kept.get(path)
-        identity = identity_of(status, now)
-        try:
-            if kept is None or identity is None or kept.identity != identity:
-                content = os.pread(descriptor, status.st_size, 0)
-                if len(content) != status.st_size:  # It is being cut off under our hands.
-                    identity = None
-                representation = Representation(status, len(content), self._type_of(last), now)
-                kept = KeptFile(representation, content, identity)
-        except OSError as error:
-            raise ProxyError("proxy_internal_error", f"reading a file: {error.strerror}") from error
-        finally:
-            os.close(descriptor)
-        kept.until = self._ticker.now + FRESH
-        self._small.keep(path, kept)
-        return kept
-
-    def _select(self, head: RequestHead, file: KeptFile | OpenFile) -> Reply:
-        """
-        The answer that the conditions and ranges of a request select (RFC 9110 sections 13.2 and 14.2).
-        """
-        conditions = conditions_in(head.fields)
-        representation = file.representation
-        tag, modified, size = representation.tag, representation.modified, representation.size
-        now = time()
-        verdict = evaluate(conditions, tag, modified, now)
-        if verdict == NOT_MODIFIED:
-            return file.unchanged
-        if verdict != GO_ON:
-            return Reply(verdict)
-        if head.method == b"HEAD":
-            return Reply(200, representation.fields, b"", size)
-        wanted = conditions.get(b"range")
-        ranges = None
-        if wanted is not None and range_holds(conditions, tag, modified, now):
-            ranges = parse_range(wanted, size)
-        if ranges is None:
-            return file.whole
-        if not ranges:
-            return Reply(416, [(b"Content-Range", b"bytes */%d" % size)])
-        if len(ranges) > 1:
-            return multipart(file, ranges, self._reactor)
-        start, length = ranges[0]
-        partial = Fields(representation.fields)
-        partial.add(b"Content-Range", content_range(start, length, size))
-        return Reply(206, partial, file.part(start, length))
-
-    def _type_of(self, last: bytes) -> bytes:
-        """
-        The Content-Type of a file of that name.
-        """
-        extension = "." + os.fsdecode(last.rpartition(b".")[2]).lower()
-        known: str = self.contentTypes.get(extension, self.defaultType)
-        if known.startswith("text/"):
-            known += "; charset=utf-8"
-        return known.encode()
+    if (config.root is None) is (config.alias is None):
+        raise ConfigError("one of root and alias is needed, and not both", key="alias" if config.root else "")
+    key, given = ("alias", config.alias) if config.root is None else ("root", config.root)
+    place = base / str(given)
+    if key == "alias" and place.is_file():
+        return place.parent, os.fsencode(place.name)
+    if not place.is_dir():
+        problem = "is not a directory" if place.exists() else "does not exist"
+        raise ConfigError(f'"{given}" {problem}', key=key, expected="expected a directory")
+    return place, None
 
 
-def _with_slash(head: RequestHead) -> Reply:
+def _at(key: str, check: Callable[[], T]) -> T:
     """
-    To the same path with a slash at its end.
-
-    The reference is relative, and begins with a dot: so it can lead to no other host, whatever the path is, and is
-    right under whatever prefix a proxy before us has taken away.
+    What ``check`` returns; its ValueErrors are errors of ``key``.
     """
-    last = head.path[head.path.rfind(b"/") + 1 :]
-    query = b"" if head.query is None else b"?" + head.query
-    return Reply(301, [(b"Location", safe_location(b"./" + last + b"/" + query))])
+    try:
+        return check()
+    except ValueError as error:
+        raise ConfigError(str(error), key=key) from None
+
+
+def _names(path: str, key: str) -> list[bytes]:
+    """
+    A file beneath the root, as its names.
+    """
+    names = names_in(os.fsencode("/" + path.removeprefix("/")), hidden=True)
+    if not names or path.endswith("/"):
+        raise ConfigError(f'"{path}" is no file beneath the root', key=key, expected='expected one such as "404.html"')
+    return names
+
+
+def _error_pages(pages: dict[str, str]) -> dict[int, list[bytes]]:
+    made = {}
+    for status, path in pages.items():
+        key = f"error_pages.{status}"
+        if not (status.isascii() and status.isdigit() and 400 <= int(status) <= 599):
+            raise ConfigError(f"{status} is no failure", key=key, expected="expected a status from 400 to 599")
+        made[int(status)] = _names(path, key)
+    return made
+
+
+def _codings(config: Config) -> tuple[bytes, ...]:
+    """
+    The codings of the siblings that may be there.
+    """
+    if isinstance(config.precompressed, bool):
+        return tuple(SUFFIXES) if config.precompressed else ()
+    for position, coding in enumerate(config.precompressed):
+        if coding.encode() not in SUFFIXES:
+            known = ", ".join(f'"{each.decode()}"' for each in SUFFIXES)
+            raise ConfigError(
+                f'"{coding}" is no coding', key=f"precompressed.{position}", expected=f"expected one of {known}"
+            )
+    return tuple(coding.encode() for coding in config.precompressed)
