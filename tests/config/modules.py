@@ -121,6 +121,15 @@ class StreamProxy:
     upstream: str
 
 
+@frozen
+class Memory:
+    """
+    Where shared state is.
+    """
+
+    store: str = "memory"
+
+
 def _module(name, config, **more):
     return SimpleNamespace(name=name, Config=config, **more)
 
@@ -129,12 +138,13 @@ MODULES = {
     ("resource", "proxy"): _module("proxy", Proxy),
     ("resource", "static"): _module("static", Static),
     ("resource", "respond"): _module("respond", Respond),
-    ("policy", "headers"): _module("headers", Headers, many=False, merge=_merge),
-    ("policy", "access"): _module("access", Access, many=False),
-    ("policy", "note"): _module("note", Note, many=True),
+    ("policy", "headers"): _module("headers", Headers, many=False, merge=_merge, applies_to={"http"}),
+    ("policy", "access"): _module("access", Access, many=False, applies_to={"http", "stream"}),
+    ("policy", "note"): _module("note", Note, many=True, applies_to={"http"}),
     ("balance", "round_robin"): _module("round_robin", Nothing),
     ("balance", "hash"): _module("hash", Hash),
     ("stream", "proxy"): _module("proxy", StreamProxy),
+    ("store", "memory"): _module("memory", Memory),
 }
 
 

@@ -70,6 +70,8 @@ class ServerAddressTests(SynchronousTestCase):
         ):
             address = ServerAddress.parse(text)
             self.assertEqual((address.kind, address.text, str(address)), ("endpoint", text, text))
+        one, other = (ServerAddress.parse(f"tcp:host={host}:port=1") for host in "ab")
+        self.assertNotEqual(one, other)
 
     def test_peer_name(self):
         """

@@ -2,8 +2,9 @@
 Configurations, and what is said about them.
 
 ``cases/NAME.toml`` (or ``cases/NAME/main.toml`` with the files that it includes) is loaded.  Its last lines say what
-comes of it: each ``# expect: ...`` is a problem, in order, and ``# dump: ...`` are lines of the effective
-configuration, which stand there in this order with others between them.  In both, BASE is the directory of the file.
+comes of it: each ``# expect: ...`` is a problem, in order, each ``# warn: ...`` a warning where there are no problems
+(all of them, if there is one such line), and ``# dump: ...`` are lines of the effective configuration, which stand
+there in this order with others between them.  In both, BASE is the directory of the file.
 """
 
 from __future__ import annotations
@@ -60,6 +61,9 @@ class CaseTests(SynchronousTestCase):
                 self.assertNotIn(secret, str(error))
             return
         self.assertEqual(_expected(text, "expect"), [])
+        warned = [str(each).replace(f"{base}{os.sep}", "").replace("warning: ", "") for each in root.warnings]
+        if _expected(text, "warn"):
+            self.assertEqual(_expected(text, "warn"), warned)
         dumped = dump(root).replace(str(base), "BASE")
         for secret in ("xyzzy-secret", "db.internal"):
             self.assertNotIn(secret, dumped)

@@ -43,7 +43,7 @@ class ChangesTests(SynchronousTestCase):
         """
         self.assertEqual(
             changes(root([site("tcp:1")], app=1), root([site("tcp:1")], app=1)),
-            "no listener, upstream, site or stream is another",
+            "nothing is another",
         )
 
     def test_upstreams(self):

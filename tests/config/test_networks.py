@@ -5,12 +5,14 @@ Tests of twistginx.config.networks.
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from twistginx.config.networks import Network, NetworkSet
+from twistginx.config.networks import Entry, Network, NetworkSet
+from twistginx.config.text import Text
 
 
 class NetworkTests(SynchronousTestCase):
@@ -87,3 +89,29 @@ class NetworkSetTests(SynchronousTestCase):
         ]
         expected = any(ip_address(address) in network for network in networks)
         self.assertIs(NetworkSet.parse(map(str, networks)).contains(str(address)), expected)
+
+
+class EntryTests(SynchronousTestCase):
+    """
+    Entries of lists.
+    """
+
+    def test_parse(self) -> None:
+        """
+        A network, a file, or a name.
+        """
+        for text in ("10.0.0.0/8", "::1", "unix"):
+            entry = Entry.parse(text)
+            self.assertEqual((str(entry.network), entry.file, entry.name, str(entry)), (text, None, "", text))
+        for text in ("office", "a_b-1", "all", "fe80"):
+            entry = Entry.parse(text)
+            self.assertEqual((entry.network, entry.file, entry.name, str(entry)), (None, None, text, text))
+        entry = Entry.parse(Text.at("file:lists/a.txt", Path("/etc/x")))
+        self.assertEqual((entry.file, str(entry)), (Path("/etc/x/lists/a.txt"), "file:/etc/x/lists/a.txt"))
+
+    def test_wrong(self) -> None:
+        """
+        What is none of them.
+        """
+        for text in ("", "10.0.0.1/8", "10.0.0", "a b", "lists/a.txt", "file:", "1office", "@office"):
+            self.assertRaises(ValueError, Entry.parse, text)

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from twistginx.config.scope import Scope
 from twistginx.config.template import (
+    CAPTURE,
     LOG_VARIABLES,
     REQUEST_VARIABLES,
     LogTemplate,
@@ -61,10 +63,35 @@ class TemplateTests(SynchronousTestCase):
         Every name of the table is understood, with an argument where it takes one.
         """
         for name in LOG_VARIABLES:
-            argument = "port" if name == "proxy_protocol." else "x"
+            argument = {"proxy_protocol.": "port", "tls.": "version"}.get(name, "x")
             text = f"{{{name}{argument}}}" if name.endswith(".") else f"{{{name}}}"
-            (variable,) = LogTemplate.parse(text).parts
+            with Scope(frozenset("x"), frozenset("x")).entered():
+                (variable,) = LogTemplate.parse(text).parts
             self.assertEqual(str(variable), text)
+
+    def test_scope(self):
+        """
+        What the configuration defines is known where it is defined, and nowhere else.
+        """
+        outer = Scope(frozenset({"tier"}), frozenset({"a"}))
+        inner = outer.within(variables=("b",), captures=("0", "1", "id"))
+        with inner.entered():
+            parts = Template.parse("{map.tier}{var.a}{var.b}{1}{id}").parts
+            self.assertEqual("".join(map(str, parts)), "{map.tier}{var.a}{var.b}{1}{id}")
+            self.assertEqual(parts[-1], Variable(CAPTURE, "id"))
+        with outer.entered():
+            for text, reason in (
+                ("{var.b}", "unknown variable {var.b}"),
+                ("{var.aa}", 'did you mean "{var.a}"?'),
+                ("{map.tear}", 'did you mean "{map.tier}"?'),
+                ("{1}", "captured by no regex here"),
+                ("{id}", "unknown variable"),
+                ("{map}", 'as in "{map.x}"'),
+                ("{tls.versoin}", 'did you mean "{tls.version}"?'),
+            ):
+                error = self.assertRaises(ValueError, Template.parse, text)
+                self.assertIn(reason, str(error))
+        self.assertRaises(ValueError, Template.parse, "{map.tier}")
 
     def test_proxy_protocol(self):
         """

@@ -13,7 +13,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import NoResource, Resource
 
+from twistginx.config.glob import Glob
 from twistginx.config.networks import NetworkSet
+from twistginx.config.regex import Regex
 from twistginx.http.channel import Frontend
 from twistginx.http.message import Fields, RequestHead
 from twistginx.http.request import Request
@@ -103,6 +105,113 @@ class TableTests(SynchronousTestCase):
         self.assertIs(found, plainly)
 
 
+def odd(request: Any, path: bytes) -> bool:
+    """
+    A condition.
+    """
+    return bool(request.odd)
+
+
+class ChoiceTests(SynchronousTestCase):
+    """
+    Routes with patterns and conditions.
+    """
+
+    def test_captures(self) -> None:
+        """
+        What the pattern of the chosen route captures is the request's; not that of a route whose condition fails.
+        """
+        numbers = Route("numbers", None, pattern=Regex.parse("^/(?P<n>[0-9]+)$"), condition=odd)
+        all_ = Route("all", None, pattern=Regex.parse("^/(.*)$"))
+        site = Site("x", (numbers, all_), Clock())
+        request = asked(b"/12")
+        request.odd, request.captured = False, None
+        self.assertIs(site.route_for(request), all_)
+        self.assertEqual(request.captured, (b"/12", [(0, 3), (1, 3)], {}))
+        request.odd = True
+        self.assertIs(site.route_for(request), numbers)
+        self.assertEqual(request.captured[2], {"n": 1})
+        plain = Site("x", (Route("plain", None, prefix=b"/12"),), Clock())
+        request.captured = None
+        plain.route_for(request)
+        self.assertIsNone(request.captured)
+
+    def test_no_path(self) -> None:
+        """
+        The asterisk is no path, whatever the pattern.
+        """
+        route = Route("all", None, pattern=Regex.parse(".*"))
+        self.assertIsNone(Site("x", (route,), Clock()).route_for(asked(b"*")))
+
+    def test_why_not(self) -> None:
+        """
+        A route says why a request is not for it.
+        """
+        for route, reason in (
+            (Route("a", None, prefix=b"/a"), "its path is /a"),
+            (Route("a", None, exact=b"/a"), "its path is /a alone"),
+            (Route("a", None, pattern=Regex.parse("^/a")), "its pattern is ^/a"),
+            (Route("a", None), ""),
+        ):
+            self.assertEqual(route.why_not(asked(b"/b"), b"/b"), reason)
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(["exact", "prefix", "glob", "regex"]),
+                st.lists(st.sampled_from(["a", "b", "ab", "c"]), max_size=4).map(lambda p: "".join("/" + s for s in p)),
+                st.sampled_from([None, None, odd]),
+            ),
+            max_size=40,
+        ),
+        st.lists(st.sampled_from(["a", "b", "ab", "c", "d"]), max_size=5).map(lambda p: "/" + "/".join(p)),
+        st.booleans(),
+        st.booleans(),
+    )
+    @settings(max_examples=400, deadline=None)
+    def test_index(self, table: list[tuple[str, str, Any]], text: str, slash: bool, is_odd: bool) -> None:
+        """
+        However many there are, of whatever kind and however deep: the first that matches is found.
+        """
+        routes = []
+        for number, (kind, path, condition) in enumerate(table):
+            if kind == "exact":
+                route = Route(str(number), None, exact=path.encode() or b"/", condition=condition)
+            elif kind == "prefix":
+                route = Route(str(number), None, prefix=path.encode(), condition=condition)
+            elif kind == "glob":
+                pattern = Glob.parse(f"{path}/*b").regex
+                route = Route(str(number), None, pattern=pattern, condition=condition)
+            else:
+                pattern = Regex.parse(f"^{path or '/'}" if number % 3 else f"{path or '/'}$")
+                route = Route(str(number), None, pattern=pattern, condition=condition)
+            routes.append(route)
+        request = asked(text.encode() + (b"/" if slash and len(text) > 1 else b""))
+        request.odd = is_odd
+        site = Site("x", tuple(routes), Clock())
+        found = site.route_for(request)
+        plainly = next((route for route in routes if route.matches(request.matched_path, request)), None)
+        self.assertIs(found, plainly)
+        self.assertIs(site._first(request, request.matched_path), plainly)
+
+    def test_scale(self) -> None:
+        """
+        A thousand routes that share their first segments are not looked at one by one.
+        """
+        kinds = (
+            lambda n: Route(str(n), None, prefix=b"/api/v1/r%d" % n),
+            lambda n: Route(str(n), None, exact=b"/api/v1/r%d" % n),
+            lambda n: Route(str(n), None, pattern=Regex.parse(f"^/api/v1/r{n}/[0-9]+$")),
+            lambda n: Route(str(n), None, pattern=Regex.parse(f"[.]x{n}$")),
+            lambda n: Route(str(n), None, pattern=Regex.parse(f"^/r{n}-")),
+        )
+        for kind in kinds:
+            site = Site("x", tuple(kind(number) for number in range(1000)), Clock())
+            for path in (b"/api/v1/r999", b"/api/v1/r999/12", b"/y.x999", b"/r999-z"):
+                looked_at = list(site._branch.candidates(path))
+                self.assertLess(len(looked_at), 20)
+
+
 class TreeTests(SynchronousTestCase):
     """
     To Twisted, a site is a tree.
@@ -169,6 +278,7 @@ class FrontendTests(SynchronousTestCase):
             Ticker(Clock()),
             sites={b"example.com": "named", b"[::1]": "six"},
             wildcards=((b".a.example.com", "longer"), (b".example.com", "wild")),
+            patterns=((Regex.parse("^shop-[0-9]+[.]"), "shop"), (Regex.parse("^shop-1"), "never")),
             default="default",
         )
         for host, site in (
@@ -181,6 +291,9 @@ class FrontendTests(SynchronousTestCase):
             (b"a.example.com", "wild"),
             (b".example.com", "default"),
             (b"badexample.com", "default"),
+            (b"shop-12.org:80", "shop"),
+            (b"shop-12.example.com", "wild"),
+            (b"shop-x.org", "default"),
             (b"[::1]", "six"),
             (b"[::1]:80", "six"),
             (b"", "default"),

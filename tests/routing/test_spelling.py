@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from twistginx.config.glob import Glob
+from twistginx.config.regex import Regex
 from twistginx.errors import ProxyError
 from twistginx.http.message import Fields, RequestHead
+from twistginx.routing.conditions import One
 from twistginx.routing.match import normalised
 from twistginx.routing.router import Route, Site
 from twistginx.routing.spelling import impossible, is_doubtful, readings
@@ -202,6 +205,29 @@ class SpellingTests(SynchronousTestCase):
         for path, word in ((b"/%00", "NUL"), (b"/\\", "backslash"), (b"/%", "percent"), (b"/%20%2F", "")):
             self.assertIn(word, impossible(path))
             self.assertEqual(bool(word), bool(impossible(path)))
+
+    def test_patterns_and_conditions(self) -> None:
+        """
+        What a pattern or a condition would decide of another reading counts as well.
+        """
+        admin = One(lambda request, path: path.startswith(b"/admin"), "", reads_path=True)
+        for routes in (
+            (Route("admin", None, pattern=Regex.parse("^/admin/"), admit=(judge,)), Route("rest", None)),
+            (Route("admin", None, pattern=Glob.parse("/admin/**").regex, admit=(judge,)), Route("rest", None)),
+            (Route("admin", None, condition=admin, admit=(judge,)), Route("rest", None)),
+            # One route, and a decision that is for some of its paths.
+            (Route("rest", None, admit=(judge,), judges=(admin,)),),
+        ):
+            for path in (
+                b"/public/..%2Fadmin/x",
+                b"/public/..;/admin/x",
+                b"/%2561dmin/x",
+                b"/x/%2e%2e%2fadmin/x",
+                b"/admin/x/../../public",
+            ):
+                self.assertEqual(route_of(path, routes), REFUSED, (path, routes[0]))
+            for path in (b"/public/x%2Fy", b"/public/x;v=1", b"/public//x", b"/admin/x%20y"):
+                self.assertNotEqual(route_of(path, routes), REFUSED, (path, routes[0]))
 
     @given(st.lists(PIECES, max_size=9).map(lambda pieces: b"/" + b"".join(pieces)))
     @settings(max_examples=400, deadline=None)

@@ -4,7 +4,7 @@ One run of building: the problems it has found so far, what it keeps, and how a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,17 +13,25 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twistginx.build.generation import Generation, Runtime
+from twistginx.build.shared import make_store
 from twistginx.config import schema
 from twistginx.config.address import ServerAddress
+from twistginx.config.networks import Entry
+from twistginx.config.places import place_of
 from twistginx.config.template import Template
 from twistginx.errors import ConfigError, Problem
 from twistginx.http.variables import compile_template
 from twistginx.interfaces import IContext
+from twistginx.net.addresslist import AddressList
 from twistginx.net.timers import Ticker
+from twistginx.net.watchedfile import WatchedFile
 from twistginx.registry import Registry
+from twistginx.routing.conditions import Condition
 from twistginx.upstream.pool import Upstream
 
 if TYPE_CHECKING:
+    from twistginx.build.definitions import Definitions
+    from twistginx.build.networks import Networks
     from twistginx.build.upstreams import Upstreams
 
 Key = tuple[str | int, ...]
@@ -38,10 +46,14 @@ class Building:
     :ivar runtime: what outlives generations.
     :ivar generation: what is being built.
     :ivar upstreams: those that there are, and those that a route makes for itself.
+    :ivar networks: lists of addresses, and files that are watched.
+    :ivar definitions: maps, conditions with a name, and variables.
     :ivar problems: each with the key path of the table that was being built.
     """
 
     upstreams: Upstreams
+    networks: Networks
+    definitions: Definitions
 
     def __init__(self, root: schema.Root, registry: Registry, runtime: Runtime) -> None:
         self.root = root
@@ -49,6 +61,16 @@ class Building:
         self.runtime = runtime
         self.generation = Generation(root)
         self.problems: list[tuple[Key, Problem]] = []
+        self._store: Any = None
+
+    @property
+    def store(self) -> Any:
+        """
+        What workers and machines share, an ``IStore``; made when it is first asked for.
+        """
+        if self._store is None:
+            self._store = make_store(self)
+        return self._store
 
     def complaints(self) -> list[Problem]:
         """
@@ -121,6 +143,21 @@ class Building:
         self.start_and_stop(made)
         return made
 
+    def resource(self, name: str, options: dict[str, Any], key: str, context: Context) -> Any:
+        """
+        The resource that a table ``name`` with ``options`` would make where ``context`` is for.
+
+        :param key: what names it there, for errors.
+        :raise ConfigError: when it cannot be made.
+        """
+        module = self.registry.find("resource", name)
+        try:
+            made = module.make(module.Config(**options), context)
+        except ConfigError as error:
+            raise ConfigError(error.message, key, error.expected) from error
+        self.start_and_stop(made)
+        return made
+
 
 @implementer(IContext)
 @frozen(eq=False)
@@ -139,17 +176,44 @@ class Context:
     def upstream(self, name: str) -> Upstream:
         return self._building.upstreams.find(name)
 
+    @property
+    def upstreams(self) -> Mapping[str, Upstream]:
+        return self._building.generation.upstreams
+
     def inline_upstream(self, servers: Iterable[ServerAddress]) -> Upstream:
         """
         The upstream of one route alone: its ``to``.
         """
         return self._building.upstreams.inline(tuple(servers), self._where)
 
+    @property
+    def store(self) -> Any:
+        return self._building.store
+
+    @property
+    def place(self) -> str:
+        return place_of(self._building.root.source.tree, self._where)
+
     def keep(self, key: Hashable, factory: Callable[[], T]) -> T:
         return self._building.keep(key, factory)
 
+    def start_and_stop(self, life: Any) -> None:
+        self._building.start_and_stop(life)
+
+    def watched(self, path: Path, parse: Callable[[bytes], T]) -> WatchedFile[T]:
+        return self._building.networks.watched(path, parse)
+
+    def addresses(self, entries: Sequence[Entry], key: str) -> AddressList:
+        return self._building.networks.addresses(entries, key)
+
+    def resource(self, name: str, options: dict[str, Any], key: str) -> Any:
+        return self._building.resource(name, options, key, self)
+
     def template(self, text: Template) -> Callable[..., bytes]:
         return compile_template(text)
+
+    def condition(self, written: schema.Condition, key: str) -> Condition:
+        return self._building.definitions.compiled(written, key)
 
 
 def is_whole(part: Any) -> bool:

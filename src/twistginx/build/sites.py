@@ -11,12 +11,16 @@ from typing import Any
 from twisted.logger import Logger
 
 from twistginx.build.building import Building, Key, is_whole
+from twistginx.build.definitions import Definitions, patterns_of
 from twistginx.build.endpoints import Endpoints
 from twistginx.config import schema
 from twistginx.http.channel import Frontend, Timeouts
 from twistginx.http.fieldnames import DoubtfulNames
+from twistginx.http.identity import IdentityNames
 from twistginx.interfaces import IStreaming
 from twistginx.net import certificates, tlscontext
+from twistginx.policies.satisfy import AnyOf
+from twistginx.routing.conditional import Conditional
 from twistginx.routing.router import Route, RouteTimeouts, Site
 from twistginx.stream.tcp import StreamFrontend
 
@@ -24,6 +28,12 @@ from twistginx.stream.tcp import StreamFrontend
 _ALPN = ("http/1.1",)
 
 _PHASES = ("received", "admit", "prepare", "responding", "finished")
+
+#: Why a policy that decides who may come in cannot have ``when`` where one of several is enough.
+_NOT_OF_ANY = (
+    'cannot stand beside satisfy = "any": where it does not apply, nobody would be asked',
+    'expected satisfy = "all", or a route of its own with the same match',
+)
 
 _log = Logger(namespace="twistginx.http")
 
@@ -36,7 +46,10 @@ class Sites:
     def __init__(self, building: Building, endpoints: Endpoints) -> None:
         self._building = building
         self._endpoints = endpoints
+        self._definitions = Definitions(building)
         self._certificates: dict[tuple[Path, Path], certificates.Certificate] = {}
+        #: ``link`` of the policies that want to see all routes, by the route that has them, and where they stand.
+        self._links: dict[Route, list[tuple[Key, Any]]] = {}
 
     def add(self, config: schema.Site) -> None:
         # A draft may lack sites and routes, so their numbers are those of what is there: ("site", 0, "route", 2, ...).
@@ -44,15 +57,17 @@ class Sites:
         if not drafted:
             return
         where = drafted[0].resource.where[:2]
-        routes = [made for route in drafted if (made := self._route(route)) is not None]
+        routes = [made for route in drafted if (made := self._route(config, route)) is not None]
+        named = {route.name: route for route in routes}
+        for route in routes:
+            for table, link in self._links.pop(route, ()):
+                self._building.attempt(table, partial(link, route, named))
         label = config.names[0] if config.names else ", ".join((*config.listen, *config.listen_tls))
         sessions: dict[bytes, Any] = self._building.keep(("sessions", label), dict)
         context, terms = None, None
         if config.tls is not None:
-            context, terms = self._building.attempt((*where, "tls"), lambda: self._server_context(config, where)) or (
-                None,
-                None,
-            )
+            pair = self._building.attempt((*where, "tls"), lambda: self._server_context(config, where, label))
+            context, terms = pair or (None, None)
         site = Site(
             label,
             tuple(routes),
@@ -61,7 +76,14 @@ class Sites:
             sessions,
             terms,
             self._doubtful_names(label, config.allow_header_names),
+            self._definitions.maps,
+            patterns_of(config),
+            self._definitions.variables(config.variables),
         )
+        policies = [policy for route in routes for _, policy, _ in route.stack]
+        identity = {name for policy in policies for name in getattr(policy, "identity", ())}
+        # On all routes, because the app that is told by one of them who asks would believe it on the others.
+        site.identity = IdentityNames(identity) if identity else None
         self._building.generation.sites.append(site)
         for key, addresses in (("listen", config.listen), ("listen_tls", config.listen_tls)):
             for index, address in enumerate(addresses):
@@ -104,53 +126,106 @@ class Sites:
             log=log.log if log is not None else None,
         )
 
-    def _route(self, config: schema.Route) -> Route | None:
-        made = self._building.make(config.resource)
-        policies = self._policies(config)
+    def _route(self, site: schema.Site, config: schema.Route) -> Route | None:
+        links: list[tuple[Key, Any]] = []
+        with self._definitions.scope(site, config).entered():
+            made = self._building.make(config.resource)
+            policies = self._policies(config, links)
         if made is None:
             return None
         exact = config.exact
-        return Route(
+        where = config.resource.where[:4]
+        stack = [policy for _, policy, _ in policies["stack"]]
+        strip = config.strip_prefix or any(getattr(policy, "strips", False) for policy in stack)
+        route = Route(
             name=config.name or f"#{int(config.resource.where[3]) + 1}",
             resource=made,
+            kind=config.resource.name,
             exact=exact.encode() if exact is not None else None,
             prefix=(config.path or "").rstrip("/").encode(),
-            strip=config.strip_prefix,
+            pattern=config.glob.regex if config.glob is not None else config.regex,
+            condition=self._definitions.condition(config.match, (*where, "match")),
+            strip=strip,
+            retargets=strip or any(getattr(policy, "retargets", False) for policy in stack),
+            variables=self._definitions.variables(site.variables, config.variables),
             streaming=IStreaming.providedBy(made),
             body_limit=config.limits.body,
             timeouts=RouteTimeouts(config.timeouts.first_byte, config.timeouts.idle),
             **policies,
         )
+        self._links[route] = links
+        return route
 
-    def _policies(self, config: schema.Route) -> dict[str, tuple[Any, ...]]:
+    def _policies(self, config: schema.Route, links: list[tuple[Key, Any]]) -> dict[str, tuple[Any, ...]]:
         """
         The phases of a route: each a flat tuple of bound methods, in the order of the published ranks.
         """
         ranked = []
+        guards: list[Any] = []  # ``admit`` of those that decide who may come in
+        stack: list[tuple[int, str, Any, Any]] = []
+        judges: list[Any] = []
         guard: list[Any] = []  # what is decided, however many routes have a policy of their own that decides so
         for uses in config.policies.values():
             for use in uses if isinstance(uses, tuple) else (uses,):
                 policy = self._building.make(use)
                 if policy is not None:
-                    ranked.append((use.module.rank, use.name, policy))
-                    if hasattr(policy, "admit"):
-                        guard.append((use.name, use.config))
+                    if hasattr(policy, "link"):
+                        links.append((use.where, policy.link))
+                    condition = self._definitions.condition(use.when, (*use.where, "when"))
+                    acting: Any = policy if condition is None else Conditional(policy, condition, _PHASES)
+                    ranked.append((use.module.rank, use.name, acting))
+                    self._check_place(config, use)
+                    stack.append((use.module.rank, use.name, policy, condition))
+                    if hasattr(policy, "admit") and getattr(use.module, "decides", True):
+                        guard.append((use.name, use.config, use.when))
+                        if condition is not None and condition.reads_path:
+                            judges.append(condition)
+                        if getattr(use.module, "guards", False):
+                            guards.append(acting.admit)
+                            if condition is not None and config.satisfy == "any":
+                                self._building.report((*use.where, "when"), *_NOT_OF_ANY)
         ranked.sort(key=lambda entry: entry[:2])
+        stack.sort(key=lambda entry: entry[:2])
         phases = {}
         for phase in _PHASES:
             hooks = [getattr(policy, phase) for _, _, policy in ranked if hasattr(policy, phase)]
             phases[phase] = tuple(reversed(hooks) if phase == "responding" else hooks)
+        guards = [admit for admit in phases["admit"] if admit in guards]
+        if config.satisfy == "any" and len(guards) > 1:
+            any_of = AnyOf(guards).admit
+            phases["admit"] = tuple(
+                any_of if admit == guards[0] else admit for admit in phases["admit"] if admit not in guards[1:]
+            )
+            guard.append("any")
         phases["guard"] = tuple(guard)
+        phases["judges"] = tuple(judges)
+        phases["stack"] = tuple(entry[1:] for entry in stack)
         return phases
+
+    def _check_place(self, config: schema.Route, use: schema.Use) -> None:
+        """
+        A policy that stands at a path stands at that of its route.
+        """
+        path_of = getattr(use.module, "path_of", None)
+        if path_of is None:
+            return
+        path = path_of(use.config)
+        if config.path is None or config.path.rstrip("/") != path.rstrip("/"):
+            hint = f'expected path = "{path}", or no path at all'
+            self._building.report(use.where, f'"{path}" is not the path of the route', hint)
+        if use.when is not None:
+            message = "is for some of the requests, but the path is of all"
+            self._building.report((*use.where, "when"), message, "remove it")
 
     # TLS.
 
-    def _server_context(self, config: schema.Site, where: Key) -> tuple[Any, Any]:
+    def _server_context(self, config: schema.Site, where: Key, label: str) -> tuple[Any, Any]:
         """
         The site's own context, made of all its certificates, and what it insists on (``Site.terms``).
         """
         tls = config.tls
         assert tls is not None
+        read = self._building.root.source.disk.read
         loaded = []
         for index, pair in enumerate(tls.certificates):
             place = (*where, "tls", "certificates", index)
@@ -161,15 +236,24 @@ class Sites:
                     self._building.warn((*place, "cert"), warning)
         if len(loaded) != len(tls.certificates):
             return None, None
-        for name in certificates.uncovered(config.names, loaded):
+        names = [name for name in config.names if name.regex is None]
+        for name in certificates.uncovered(names, loaded):
             self._building.warn((*where, "tls"), f"no certificate of this site is for the name {name!r}")
-        client_ca = certificates.load_authorities(tls.client_ca, "client_ca") if tls.client_ca else None
-        return tlscontext.server_context(loaded, tls.min_version, client_ca, _ALPN), (tls.min_version, client_ca)
+        client_ca = certificates.load_authorities(tls.client_ca, "client_ca", read) if tls.client_ca else None
+        terms = tls.min_version, client_ca
+        # The same context for the same files, so that a client's ticket is good after a reload.
+        context = self._building.keep(
+            ("tls", label, *terms, *((each.pem, each.key_pem) for each in loaded)),
+            lambda: tlscontext.server_context(loaded, tls.min_version, client_ca, _ALPN),
+        )
+        return context, terms
 
     def _certificate(self, cert: Path, key: Path) -> certificates.Certificate:
         found = self._certificates.get((cert, key))
         if found is None:
-            found = self._certificates[cert, key] = certificates.load_certificate(cert, key)
+            found = self._certificates[cert, key] = certificates.load_certificate(
+                cert, key, self._building.root.source.disk.read
+            )
         return found
 
     # Streams.
@@ -179,6 +263,21 @@ class Sites:
             return
         where = config.routes[0].resource.where[:2]
         made = [self._building.make(route.resource) for route in config.routes]
+        policies = self._connected(config)
         for index, address in enumerate(config.listen):
             place = self._endpoints.place(address, (*where, "listen", index), tls=False)
-            place.frontend = StreamFrontend(made[0])
+            place.frontend = StreamFrontend(made[0], policies)
+
+    def _connected(self, config: schema.Stream) -> tuple[Any, ...]:
+        """
+        What stands before the connections of a stream, in the order of the published ranks.
+        """
+        ranked = []
+        for uses in config.policies.values():
+            for use in uses if isinstance(uses, tuple) else (uses,):
+                policy = self._building.make(use)
+                if use.when is not None:
+                    self._building.report((*use.where, "when"), "is for requests, and a stream has none", "remove it")
+                if policy is not None:
+                    ranked.append((use.module.rank, use.name, policy.connected))
+        return tuple(connected for _, _, connected in sorted(ranked, key=lambda entry: entry[:2]))

@@ -7,7 +7,7 @@ Values are as they were sent.  They are made safe where they are put: ``safe_val
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from time import time
 from typing import Any, Final
@@ -53,7 +53,7 @@ def compile_template(template: Template, missing: bytes = b"") -> Getter:
     :param missing: what stands for a variable without a value.
     """
     if template.is_constant:
-        constant = _encoded(template.constant)
+        constant = encoded(template.constant)
         return lambda request, outcome=None: constant
     getters = tuple(_getter(part, missing) for part in template.parts)
     if len(getters) == 1:
@@ -65,17 +65,20 @@ def compile_template(template: Template, missing: bytes = b"") -> Getter:
     return fill
 
 
-def _encoded(text: str) -> bytes:
+def encoded(text: str) -> bytes:
+    """
+    A text of the configuration, as bytes.
+    """
     # The environment may hold bytes that are no UTF-8; they leave as they came.
     return text.encode("utf-8", "surrogateescape")
 
 
 def _getter(part: str | Variable, missing: bytes) -> Getter:
     if isinstance(part, str):
-        literal = _encoded(part)
+        literal = encoded(part)
         return lambda request, outcome=None: literal
     look_up = _LOOKED_UP.get(part.name)
-    get = _VARIABLES[part.name] if look_up is None else look_up(_encoded(part.argument))
+    get = _VARIABLES[part.name] if look_up is None else look_up(encoded(part.argument))
     if not missing:
         return get
     return lambda request, outcome=None: get(request, outcome) or missing
@@ -133,17 +136,23 @@ def _header(lower: bytes) -> Getter:
     return get
 
 
+def cookies_of(request: Any) -> Iterator[tuple[bytes, bytes]]:
+    """
+    The cookies of a request, by name, in order; values without the quotes around them.
+    """
+    lines: list[bytes] = request.head.fields.every(b"cookie")
+    for line in lines:
+        for pair in line.split(b";"):
+            name, equals, value = pair.partition(b"=")
+            if equals:
+                value = value.strip(b" \t")
+                quoted = len(value) > 1 and value[:1] == value[-1:] == b'"'
+                yield name.strip(b" \t"), value[1:-1] if quoted else value
+
+
 def _cookie(wanted: bytes) -> Getter:
     def get(request: Any, outcome: Any = None) -> bytes:
-        lines: list[bytes] = request.head.fields.every(b"cookie")
-        for line in lines:
-            for pair in line.split(b";"):
-                name, equals, value = pair.partition(b"=")
-                if equals and name.strip(b" \t") == wanted:
-                    value = value.strip(b" \t")
-                    quoted = len(value) > 1 and value[:1] == value[-1:] == b'"'
-                    return value[1:-1] if quoted else value
-        return b""
+        return next((value for name, value in cookies_of(request) if name == wanted), b"")
 
     return get
 
@@ -169,6 +178,97 @@ def _proxy_protocol(name: bytes) -> Getter:
     return get
 
 
+def _target(request: Any, outcome: Any = None) -> bytes:
+    path, query = request.target_path, request.target_query
+    return path if query is None else b"%b?%b" % (path, query)
+
+
+def _port(request: Any, outcome: Any = None) -> bytes:
+    port = getattr(request.channel.getHost(), "port", None)
+    return b"" if port is None else b"%d" % port
+
+
+def _client_port(request: Any, outcome: Any = None) -> bytes:
+    port = getattr(request.channel.getPeer(), "port", None)
+    return b"" if port is None else b"%d" % port
+
+
+def _capture(name: bytes) -> Getter:
+    text = name.decode()
+    number = int(text) if text.isdecimal() else None
+
+    def get(request: Any, outcome: Any = None) -> bytes:
+        captured = request.captured
+        if captured is not None:
+            subject, spans, names = captured
+            index = names.get(text) if number is None else number
+            if index is not None:
+                start, end = spans[index] if index < len(spans) else (0, 0)
+                return subject[start:end] if start >= 0 else b""
+        return _captured_of_host(request, text) if number is None else b""
+
+    return get
+
+
+def _captured_of_host(request: Any, name: str) -> bytes:
+    """
+    What a regex among the names of the site has captured.
+    """
+    for pattern in getattr(request.site, "patterns", ()):
+        if name in pattern.names:
+            host = _host(request)
+            spans = pattern.find(host)
+            if spans is not None:
+                start, end = spans[pattern.names[name]]
+                return host[start:end] if start >= 0 else b""
+    return b""
+
+
+def _map(name: bytes) -> Getter:
+    text = name.decode()
+
+    def get(request: Any, outcome: Any = None) -> bytes:
+        find = getattr(request.site, "maps", _NOTHING).get(text)
+        return b"" if find is None else find(request, outcome)
+
+    return get
+
+
+def _var(name: bytes) -> Getter:
+    text = name.decode()
+
+    def get(request: Any, outcome: Any = None) -> bytes:
+        # Without a route, those of all routes are the site's to know.
+        fill = getattr(request.route or request.site, "variables", _NOTHING).get(text)
+        return b"" if fill is None else fill(request, outcome)
+
+    return get
+
+
+_TLS: Final[dict[str, Callable[[Any], str | bytes | None]]] = {
+    "version": lambda transport: transport.getHandle().version(),
+    "cipher": lambda transport: transport.getHandle().cipher()[0],
+    "server_name": lambda transport: transport.hello.server_name,
+    "alpn": lambda transport: transport.negotiatedProtocol,
+    "client_cn": lambda transport: transport.getPeerCertificate().get_subject().CN,
+}
+
+
+def _tls(name: bytes) -> Getter:
+    read = _TLS[name.decode()]
+
+    def get(request: Any, outcome: Any = None) -> bytes:
+        try:
+            value = read(request.channel.transport)
+        except (AttributeError, TypeError):  # no TLS, none of ours, no certificate, or gone
+            return b""
+        return value.encode("utf-8", "replace") if isinstance(value, str) else value or b""
+
+    return get
+
+
+_NOTHING: Final[dict[str, Getter]] = {}
+
 _VARIABLES: Final[dict[str, Getter]] = {
     "client": lambda request, outcome=None: request.client_ip,
     "host": _host,
@@ -176,8 +276,17 @@ _VARIABLES: Final[dict[str, Getter]] = {
     "path": lambda request, outcome=None: request.head.path,
     "query": lambda request, outcome=None: request.head.query or b"",
     "uri": lambda request, outcome=None: request.head.target,
+    "target": _target,
+    "protocol": lambda request, outcome=None: request.head.version,
     "scheme": lambda request, outcome=None: request.scheme,
+    "authority": lambda request, outcome=None: request.head.host,
+    "port": _port,
+    "client_port": _client_port,
+    "site": lambda request, outcome=None: request.site.label.encode() if request.site is not None else b"",
+    "route": lambda request, outcome=None: request.route.name.encode() if request.route is not None else b"",
+    "time": lambda request, outcome=None: b"%d" % time(),
     "request_id": lambda request, outcome=None: request.request_id,
+    "user": lambda request, outcome=None: request.remote_user,
     "status": _status,
     "upstream": lambda request, outcome=None: request.upstream_name,
     "time_local": lambda request, outcome=None: _times_now()[1],
@@ -194,4 +303,8 @@ _LOOKED_UP: Final[dict[str, Callable[[bytes], Getter]]] = {
     "cookie": _cookie,
     "arg": _argument,
     "proxy_protocol": _proxy_protocol,
+    "capture": _capture,
+    "map": _map,
+    "var": _var,
+    "tls": _tls,
 }

@@ -11,7 +11,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer, moduleProvides
 
-from twistginx.config.template import Template
+from twistginx.config.template import CAPTURE, Template
 from twistginx.errors import ConfigError
 from twistginx.http.message import Reply
 from twistginx.http.variables import Getter, compile_template, safe_location, safe_value
@@ -24,8 +24,8 @@ api = 1
 
 _STATUSES: Final = (301, 302, 303, 307, 308)
 
-#: Variables that are whatever the client likes.
-_CLIENTS: Final = frozenset(("header", "cookie", "arg", "query"))
+#: Variables that are whatever the client likes; what is captured of a path may be another host, after its slash.
+_CLIENTS: Final = frozenset(("header", "cookie", "arg", "query", CAPTURE))
 
 
 @frozen
@@ -97,6 +97,12 @@ class RedirectResource(Resource):
         """
         request.respond(self._constant or Reply(self._status, [(b"Location", self._to(request))]))
         return NOT_DONE_YET
+
+    def explain(self, request: Any) -> list[Reply]:
+        """
+        Where it leads.
+        """
+        return [Reply(self._status, [(b"Location", self._to(request))])]
 
 
 def _location(template: Template) -> Getter:

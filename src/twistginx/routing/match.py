@@ -32,10 +32,13 @@ def normalised(path: bytes) -> bytes:
     >>> normalised(b"/a/%2e%2e//b%2Fc/./d")
     b'/b%2Fc/d'
     """
-    if b"%" in path:
-        path = decoded(path)
-    elif b"//" not in path and b"/." not in path:
-        return path
+    return resolved(decoded(path) if b"%" in path else path)
+
+
+def resolved(path: bytes) -> bytes:
+    """
+    A path without dot segments and empty ones.
+    """
     if b"//" not in path and b"/." not in path:
         return path
     kept: list[bytes] = []

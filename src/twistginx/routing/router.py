@@ -4,16 +4,20 @@ The route table of a site: first match in file order wins, and there are no prec
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from attrs import field, frozen
 from twisted.web import resource, server
 
 from twistginx.config.networks import NetworkSet
+from twistginx.config.regex import Regex
 from twistginx.errors import ProxyError
 from twistginx.http.fieldnames import DoubtfulNames
+from twistginx.http.identity import IdentityNames
 from twistginx.http.request import Request
+from twistginx.routing.conditions import Condition
+from twistginx.routing.index import Branch, entry_of
 from twistginx.routing.match import decoded, normalised, stripped, under
 from twistginx.routing.spelling import impossible, is_doubtful, readings
 
@@ -36,21 +40,36 @@ class Route:
     A route, resolved: what a request meets is all here, flat.
 
     :ivar exact: the one path that matches, or None.
-    :ivar prefix: the path whose segments match, without a slash at its end; empty: all paths.  Unused with ``exact``.
+    :ivar pattern: what is to be found in a path, or None.
+    :ivar prefix: the path whose segments match, without a slash at its end; empty: all paths.  Unused with ``exact``
+        and ``pattern``.
+    :ivar condition: what else a request must have, or None.
+    :ivar choose: ``(request, path)`` to this route, or None when the request is not for it; None where a path that
+        matches is enough.
     :ivar strip: the resource sees the path without ``prefix``.
+    :ivar retargets: the resource may see another target than was sent.
+    :ivar variables: of ``{var.NAME}``: a getter by name.
     :ivar streaming: the resource provides IStreaming.
     :ivar body_limit: bytes.
     :ivar received: the policies' methods of that phase, in rank order; and so on.
     :ivar responding: in reverse rank order.
     :ivar guard: what tells the decisions of its ``admit`` from those of another route's: equal where they are the same,
         empty where there are none.
+    :ivar judges: the conditions of its decisions that look at the path.
+    :ivar kind: the table that describes the resource: ``proxy``.
+    :ivar stack: its policies, as ``(name, policy, condition or None)``, in rank order; for who explains it.
     """
 
     name: str
     resource: Any
     exact: bytes | None = None
     prefix: bytes = b""
+    pattern: Regex | None = None
+    condition: Condition | None = None
+    choose: Callable[[Any, bytes], Route | None] | None = field(init=False)
     strip: bool = False
+    retargets: bool = field()
+    variables: Mapping[str, Callable[..., bytes]] = field(factory=dict)
     streaming: bool = False
     body_limit: int = 104857600
     timeouts: RouteTimeouts = RouteTimeouts()
@@ -60,18 +79,61 @@ class Route:
     responding: tuple[Any, ...] = _EMPTY
     finished: tuple[Any, ...] = _EMPTY
     guard: tuple[Any, ...] = field()
+    judges: tuple[Condition, ...] = _EMPTY
+    kind: str = ""
+    stack: tuple[tuple[str, Any, Condition | None], ...] = _EMPTY
+
+    @choose.default
+    def _whether_there_is_a_choice(self) -> Callable[[Any, bytes], Route | None] | None:
+        return None if self.pattern is None and self.condition is None else self._chosen
+
+    @retargets.default
+    def _whether_it_strips(self) -> bool:
+        return self.strip
 
     @guard.default
     def _guard_of_its_own(self) -> tuple[Any, ...]:
         return self.admit
 
-    def matches(self, path: bytes) -> bool:
+    def matches(self, path: bytes, request: Any = None) -> bool:
         """
-        Is the normalised ``path`` one of ours?
+        Is the normalised ``path`` one of ours, if ``request`` asks for it?
         """
-        if self.exact is not None:
-            return path == self.exact
-        return under(path, self.prefix)
+        if self.pattern is not None:
+            found = path[:1] == b"/" and self.pattern.find(path) is not None
+        elif self.exact is not None:
+            found = path == self.exact
+        else:
+            found = under(path, self.prefix)
+        return found and (self.condition is None or self.condition(request, path))
+
+    def _chosen(self, request: Any, path: bytes) -> Route | None:
+        """
+        See ``choose``.  What the pattern captures is the request's from then on.
+        """
+        pattern, condition = self.pattern, self.condition
+        spans = None
+        if pattern is not None:
+            spans = pattern.find(path)
+            if spans is None:
+                return None
+        if condition is not None and not condition(request, path):
+            return None
+        if spans is not None:
+            request.captured = path, spans, pattern.names  # type: ignore[union-attr]  # spans are of a pattern
+        return self
+
+    def why_not(self, request: Any, path: bytes) -> str:
+        """
+        Why a request is not for this route, in words; empty when it is.
+        """
+        if self.pattern is not None:
+            lacks = "" if self.pattern.find(path) is not None else f"its pattern is {self.pattern}"
+        elif self.exact is not None:
+            lacks = "" if path == self.exact else f"its path is {_text(self.exact)} alone"
+        else:
+            lacks = "" if under(path, self.prefix) else f"its path is {_text(self.prefix)}"
+        return lacks or ("" if self.condition is None else self.condition.why_not(request, path))
 
     def stripped(self, raw: bytes, path: bytes) -> bytes:
         """
@@ -89,7 +151,13 @@ class Site(server.Site):
     :ivar terms: what a TLS connection must have been made under to ask for this site (``Frontend.terms``); None: it is
         all the same.
     :ivar names: what it does with field names that might be taken for others.
+    :ivar maps: of ``{map.NAME}``: a getter by name.
+    :ivar patterns: the regexes among its names.
+    :ivar variables: of ``{var.NAME}`` where no route matches.
     """
+
+    #: The fields that only policies may say; None: there are none.
+    identity: IdentityNames | None = None
 
     def __init__(
         self,
@@ -100,6 +168,9 @@ class Site(server.Site):
         sessions: Any = None,
         terms: Any = None,
         names: DoubtfulNames | None = None,
+        maps: Mapping[str, Callable[..., bytes]] | None = None,
+        patterns: tuple[Regex, ...] = (),
+        variables: Mapping[str, Callable[..., bytes]] | None = None,
     ) -> None:
         """
         :param sessions: the mapping of live sessions, which outlives a reload; None: a new one.
@@ -112,12 +183,11 @@ class Site(server.Site):
         self.names = DoubtfulNames() if names is None else names
         if sessions is not None:
             self.sessions = sessions
-        # By first segment, so that a thousand routes cost what those of one segment do.
-        self._rooted = _entries(route for route in routes if not _first_segment(route))
-        self._by_segment = {
-            segment: _entries(route for route in routes if _first_segment(route) in (b"", segment))
-            for segment in {_first_segment(route) for route in routes}
-        }
+        self.maps = {} if maps is None else maps
+        self.patterns = patterns
+        self.variables = {} if variables is None else variables
+        self._branch = Branch([entry_of(route) for route in routes], 1)
+        self._table, self._rest = self._branch.table, self._branch.rest
 
     def route_for(self, request: Any) -> Route | None:
         """
@@ -128,16 +198,21 @@ class Site(server.Site):
         path = request.head.path
         # Percent, semicolon, backslash.  A byte as a number, and a piece by find, are found in a third of the time.
         if 0x25 in path or 0x3B in path or 0x5C in path or path.find(b"//") >= 0 or path.find(b"/.") >= 0:
-            path = self._judged(path)
+            path = self._judged(request, path)
         request.matched_path = path
         cut = path.find(b"/", 1)
-        for exact, prefix, below, route in self._by_segment.get(path[1:] if cut < 0 else path[1:cut], self._rooted):
+        for exact, prefix, below, route in self._table.get(path if cut < 0 else path[:cut], self._rest):
             # Route.matches, without a call for each.
             if path == exact if exact is not None else (path.startswith(below) or path == prefix):
-                return route
+                choose = route.choose
+                if choose is None:
+                    return route  # type: ignore[no-any-return]  # entries hold routes, and branches, which choose one
+                found = choose(request, path)
+                if found is not None:
+                    return found  # type: ignore[no-any-return]  # see above
         return None
 
-    def _judged(self, raw: bytes) -> bytes:
+    def _judged(self, request: Any, raw: bytes) -> bytes:
         """
         A path that is not plain, normalised.
         """
@@ -146,22 +221,31 @@ class Site(server.Site):
             raise ProxyError("http_request_error", problem)
         path = normalised(raw)
         if is_doubtful(raw):
-            route = self._first(path)
+            route = self._first(request, path)
+            judges = _EMPTY if route is None else route.judges
+            decisions = [judge(request, path) for judge in judges]
             for reading in readings(raw):
-                if reading != path and self._first(reading) is not route:
+                if reading != path and (
+                    self._first(request, reading) is not route
+                    or [judge(request, reading) for judge in judges] != decisions
+                ):
                     raise ProxyError("http_request_error", "the path leads elsewhere where it is read differently")
             # Slashes that are not merged and dots that are not resolved are seldom meant to deceive: they matter where
             # another decision would have been asked for.
-            other = self._first(decoded(raw))
-            if other is not None and other.guard and (route is None or other.guard != route.guard):
-                raise ProxyError("http_request_error", "the path leads elsewhere where it is not normalised")
+            plain = decoded(raw)
+            other = self._first(request, plain)
+            if other is not None and other.guard:
+                same = route is not None and other.guard == route.guard
+                skipped = (judge(request, plain) for judge, here in zip(judges, decisions, strict=True) if not here)
+                if not same or any(skipped):
+                    raise ProxyError("http_request_error", "the path leads elsewhere where it is not normalised")
         return path
 
-    def _first(self, path: bytes) -> Route | None:
+    def _first(self, request: Any, path: bytes) -> Route | None:
         """
-        The route of a normalised path: what ``route_for`` finds, step by step.
+        The route of a path: what ``route_for`` finds, and nothing else happens.
         """
-        return next((route for route in self.routes if route.matches(path)), None)
+        return next((route for route in self._branch.candidates(path) if route.matches(path, request)), None)
 
     def getResourceFor(self, request: Any) -> Any:
         """
@@ -175,19 +259,5 @@ class Site(server.Site):
         return resource.getChildForRequest(route.resource, request)
 
 
-_Entry = tuple[bytes | None, bytes, bytes, Route]
-
-
-def _entries(routes: Iterable[Route]) -> tuple[_Entry, ...]:
-    """
-    Routes, as ``route_for`` compares them: the exact path, the prefix, what a path below it begins with.
-    """
-    return tuple((route.exact, route.prefix, route.prefix + b"/", route) for route in routes)
-
-
-def _first_segment(route: Route) -> bytes:
-    """
-    The first segment of what a route matches; empty for one that may match any.
-    """
-    path = route.exact if route.exact is not None else route.prefix
-    return path[1:].partition(b"/")[0]
+def _text(path: bytes) -> str:
+    return path.decode("utf-8", "backslashreplace")

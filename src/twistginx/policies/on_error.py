@@ -1,0 +1,190 @@
+"""
+``on_error``: another answer in place of a failure: a page, another route's, or another upstream's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from mimetypes import guess_type
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from attrs import Attribute, evolve, field, frozen
+from zope.interface import moduleProvides
+
+from twistginx.config.statuses import parse_statuses
+from twistginx.errors import ConfigError
+from twistginx.http.message import Diversion, Fields, Reply, ResponseHead
+from twistginx.interfaces import IContext, IPolicyModule, IStreaming
+
+moduleProvides(IPolicyModule)
+
+name = "on_error"
+api = 1
+# Outside of all others that change a response: it sees what failed before they have dressed it.
+rank = 900
+applies_to = frozenset(("http",))
+many = False
+
+#: Bytes that a page may have: it is held in memory.
+_LARGEST: Final = 1 << 20
+
+#: Fields of a failure that stand in the answer that replaces it.
+_KEPT: Final = frozenset((b"proxy-status", b"x-request-id", b"retry-after", b"allow", b"www-authenticate"))
+
+T = TypeVar("T")
+
+
+def _statuses(_: Any, attribute: Attribute[Any], value: Mapping[str, object]) -> None:
+    for key in value:
+        if min(parse_statuses(key)) < 400:
+            raise ValueError(f'has "{key}", which is no failure; expected a status from 400 on')
+
+
+@frozen
+class Config:
+    """
+    Answer failures otherwise.  The status stays what it was.
+
+    The keys of the three tables are statuses: "404", "5xx", "502-504", "401,403"; of two that have the same one, the
+    first is taken.  Where several tables have it, an upstream is tried first, then a route, then the page is sent.
+
+    :ivar pages: files to send, such as ``{ "404" = "errors/404.html" }``.
+    :ivar routes: routes of the same site that answer, by their names.  They see the request as it was.
+    :ivar upstreams: upstreams that get the request instead, if it can be sent again: nothing of it has been processed,
+        or its method is idempotent, and nothing of a body has been taken.  Their answer has its own status.
+    :ivar intercept: also what the resource itself answers is replaced.  Without, only our own error pages are.
+    """
+
+    pages: dict[str, Path] = field(factory=dict, validator=_statuses)
+    routes: dict[str, str] = field(factory=dict, validator=_statuses)
+    upstreams: dict[str, str] = field(factory=dict, validator=_statuses)
+    intercept: bool = False
+
+
+def make(config: Config, context: IContext) -> OnError:
+    """
+    The policy.
+
+    :raise ConfigError: for a page that cannot be read, and an upstream that there is not.
+    """
+    if not (config.pages or config.routes or config.upstreams):
+        raise ConfigError("replaces nothing", expected="expected pages, routes or upstreams")
+    return OnError(config, context)
+
+
+class OnError:
+    """
+    The policy of one route.
+    """
+
+    def __init__(self, config: Config, context: Any) -> None:
+        self._intercept: Final = config.intercept
+        self._pages: Final = _by_status(config.pages, lambda key, path: _page(path, f"pages.{key}", context))
+        self._names: Final = config.routes
+        self._proxies: Final = _by_status(
+            config.upstreams,
+            lambda key, upstream: context.resource("proxy", {"upstream": upstream}, f"upstreams.{key}"),
+        )
+        # By status: resolved routes, which ``link`` makes.
+        self._upstreams: dict[int, Any] = {}
+        self._routes: dict[int, Any] = {}
+
+    def link(self, own: Any, routes: Mapping[str, Any]) -> None:
+        """
+        See the site's routes, once, when all are made.
+
+        :param own: the route that has this policy.
+        :param routes: all of the site, by name.
+        :raise ConfigError: when one that is named is not there.
+        """
+        if self._intercept and (self._names or self._proxies) and not own.streaming:
+            raise ConfigError(
+                "goes with pages alone here, because this resource writes its answers as it likes",
+                key="intercept",
+                expected="remove it, or routes and upstreams",
+            )
+
+        def fallback(key: str, name: str) -> Any:
+            found = routes.get(name)
+            if found is None:
+                there = ", ".join(f'"{each}"' for each in routes)
+                raise ConfigError(
+                    f'there is no route "{name}"', key=f"routes.{key}", expected=f"expected one of {there}"
+                )
+            return _answered_by(found.resource, own, (_as_failed, *found.responding))
+
+        self._routes = _by_status(self._names, fallback)
+        self._upstreams = {status: _answered_by(proxy, own, own.responding) for status, proxy in self._proxies.items()}
+
+    def responding(self, request: Any, head: ResponseHead) -> Reply | Diversion | None:
+        """
+        Replace the response, if it is a failure that is to be replaced.
+        """
+        status = head.status
+        if status < 400 or request.diverted is not None or (request.error is None and not self._intercept):
+            return None
+        route = self._upstreams.get(status)
+        if route is not None and request.repeatable:
+            return Diversion(route)
+        route = self._routes.get(status)
+        if route is not None:
+            return Diversion(route)
+        page = self._pages.get(status)
+        if page is None:
+            return None
+        return Reply(status, Fields([*page.fields, *_kept(head)]), page.body)
+
+
+def _as_failed(request: Any, head: ResponseHead) -> None:
+    """
+    A phase of the routes that answer in place of a failure: they say what failed.
+    """
+    failed = request.diverted
+    if head.status < 400:
+        head.status, head.phrase = failed.status, failed.phrase
+    head.fields.extend(each for each in _kept(failed) if each[0] not in head.fields)
+
+
+def _kept(head: ResponseHead) -> list[tuple[bytes, bytes, bytes]]:
+    return [each for each in head.fields if each[0] in _KEPT]
+
+
+def _answered_by(resource: Any, own: Any, responding: tuple[Any, ...]) -> Any:
+    """
+    ``own`` with another resource: the path that it sees, and what hears of the end of the request, stay those of
+    ``own``.
+    """
+    others = tuple(each for each in responding if not isinstance(getattr(each, "__self__", None), OnError))
+    return evolve(own, resource=resource, streaming=IStreaming.providedBy(resource), responding=others)
+
+
+def _by_status(table: Mapping[str, Any], make: Callable[[str, Any], T]) -> dict[int, T]:
+    """
+    What ``make(key, value)`` returns, by each of the statuses that the key means; the first key wins.
+    """
+    found: dict[int, T] = {}
+    for key, value in table.items():
+        made = make(key, value)
+        for status in parse_statuses(key):
+            found.setdefault(status, made)
+    return found
+
+
+def _page(path: Path, key: str, context: Any) -> Reply:
+    """
+    A file as an answer, held in memory.
+
+    :raise ConfigError: when it cannot be read, or is too large.
+    """
+    try:
+        with path.open("rb") as file:
+            body = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}", key=key, expected="expected a file") from error
+    if len(body) > _LARGEST:
+        raise ConfigError(f"{path} is larger than {_LARGEST >> 20} MiB", key=key, expected="expected a page")
+    kind = guess_type(path.name)[0] or "text/html"
+    if kind.startswith("text/"):
+        kind += "; charset=utf-8"
+    return Reply(0, [(b"Content-Type", kind.encode()), (b"Cache-Control", b"no-store")], body)
