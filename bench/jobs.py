@@ -18,7 +18,7 @@ from typing import Final
 from attrs import frozen
 
 from bench import wrk
-from bench.material import FILES, SMALL_ANSWER, GiB, Material
+from bench.material import FILES, NUMBER, SMALL_ANSWER, GiB, Material
 from bench.peers import Role, Server
 from bench.processes import pinned, wait_for
 from bench.verify import LAST_MODIFIED, Question, look
@@ -26,6 +26,9 @@ from bench.verify import LAST_MODIFIED, Question, look
 #: Connections of the loaders for large bodies, and of the one with a rate.
 TRANSFERS: Final = 4
 PACED: Final = 64
+
+#: What of a head of :data:`bench.material.HEAD` is different each time where fields are not to be repeated.
+_REPEATED: Final = b"theme=dark"
 
 #: No faster than this, because the loader is written in Python: at a higher rate it would be measured, too.
 FASTEST_PACE: Final = 15_000
@@ -182,9 +185,10 @@ def upload(name: str) -> Callable[[Material], Question]:
     return question
 
 
-def _request_file(run: Run, question: Question) -> Path:
+def _request_file(run: Run, question: Question, *, varied: bool = False) -> Path:
     path = run.directory / "request.txt"
-    path.write_bytes(question.head())
+    head = question.head()
+    path.write_bytes(head.replace(_REPEATED, b"theme=" + NUMBER) if varied else head)
     return path
 
 
@@ -197,19 +201,28 @@ class Requests(Job):
     As many requests as a server answers, by wrk: CPU time of one.
 
     :ivar body: the file that is sent along; None: nothing.
+    :ivar varied: no two requests have the same fields: each is as a new client's.
     """
 
     body: str | None = None
+    varied: bool = False
     unit: str = "µs CPU"
 
     def sample(self, run: Run, launch: Callable[[], Server], baseline: Callable[[], Server]) -> Sample:
         server = launch()
-        load, cpu = loaded(run, server, self.role, self.ask(run.material), self.body)
+        load, cpu = loaded(run, server, self.role, self.ask(run.material), self.body, varied=self.varied)
         return Sample(cpu / load.requests * 1e6, load.rate, load.p50, load.p99, load.errors)
 
 
 def loaded(
-    run: Run, server: Server, role: Role, question: Question, body: str | None = None, seconds: int | None = None
+    run: Run,
+    server: Server,
+    role: Role,
+    question: Question,
+    body: str | None = None,
+    seconds: int | None = None,
+    *,
+    varied: bool = False,
 ) -> tuple[wrk.Load, float]:
     """
     Have wrk load a server.
@@ -219,7 +232,10 @@ def loaded(
     """
     url = f"{'https' if role == 'tls' else 'http'}://127.0.0.1:{server.ports[role]}/"
     argv = wrk.command(
-        url, seconds or run.seconds, _request_file(run, question), None if body is None else run.material.root / body
+        url,
+        seconds or run.seconds,
+        _request_file(run, question, varied=varied),
+        None if body is None else run.material.root / body,
     )
     before = server.process.cpu()
     load = run.load(argv)
@@ -339,8 +355,10 @@ class StartUp(Job):
 
 JOBS: Final[tuple[Job, ...]] = (
     Requests(name="static-1k", title="static 1 KiB", role="static", ask=page, target=1.5),
+    Requests(name="static-varied", title="static 1 KiB, no fields repeated", role="static", ask=page, varied=True),
     Transfers(name="static-64m", title="static 64 MiB", role="static", ask=large, target=1.0),
     Requests(name="proxy-small", title="proxy, small answer", role="proxy", ask=small, target=2.0),
+    Requests(name="proxy-varied", title="proxy, small, no fields repeated", role="proxy", ask=small, varied=True),
     Requests(name="proxy-100k-down", title="proxy, 100 KiB down", role="proxy", ask=download("body-100k.bin")),
     Requests(
         name="proxy-100k-up", title="proxy, 100 KiB up", role="proxy", ask=upload("body-100k.bin"), body="body-100k.bin"

@@ -15,6 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.http.conversation import OK, Listener, Stage, Wire
+from tests.resources.conversation import Conversation
 from twistginx.http.channel import Channel, Frontend
 from twistginx.net.timers import Ticker
 from twistginx.routing.router import Route, Site
@@ -27,7 +28,7 @@ NAMES = (
 REQUEST = b"GET /hello?x=1 HTTP/1.1\r\n" + b"".join(b"%b: %b\r\n" % (name, b"v" * 40) for name in NAMES) + b"\r\n"
 
 #: Calls of Python functions for that request and a prepared Reply.  Lower it when you can.
-CEILING = 20
+CEILING = 17
 
 
 class CallBudgetTests(SynchronousTestCase):
@@ -92,3 +93,50 @@ class CallBudgetTests(SynchronousTestCase):
         self.assertEqual(made, [])
         for word in ("Deferred", "Headers", "Logger", "providedBy", "coroutine", "Componentized"):
             self.assertEqual([name for name in names if word in name], [])
+
+
+#: What an upstream answers.
+ANSWER = b"HTTP/1.1 200 OK\r\nServer: s\r\nDate: now\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok"
+
+#: Calls of Python functions for a request that is passed on, and its answer that is passed back.
+PROXIED_CEILING = 42
+
+
+class ProxiedCallBudgetTests(SynchronousTestCase):
+    """
+    So does that of a request that an upstream answers.
+    """
+
+    def test_calls(self) -> None:
+        """
+        A kept-alive GET, on a kept connection to a server, stays within its number of calls.
+        """
+        conversation = Conversation()
+        client = conversation.client()
+        client.says(REQUEST)
+        server = conversation.accept()
+        server.says(ANSWER)
+        client.says(REQUEST)
+        server.says(ANSWER)
+        client.taken()
+        counted: Counter[str] = Counter()
+
+        def count(frame: Any, event: str, argument: object) -> None:
+            if event == "call":
+                counted[frame.f_code.co_qualname] += 1
+
+        for wire in (client, server):
+            self.patch(wire, "write", [].append)  # the transport's calls are the transport's
+        channel, connection = client.protocol, server.protocol
+        sys.setprofile(count)
+        try:
+            channel.dataReceived(REQUEST)
+            connection.dataReceived(ANSWER)
+        finally:
+            sys.setprofile(None)
+        total = counted.total()
+        self.assertIsNone(channel.request)
+        self.assertLessEqual(total, PROXIED_CEILING, counted)
+        self.assertGreater(total, PROXIED_CEILING - 4, f"it has become faster: lower the ceiling to {total}")
+        for word in ("Deferred", "Headers", "Logger", "providedBy", "coroutine", "Componentized"):
+            self.assertEqual([name for name in counted if word in name], [])

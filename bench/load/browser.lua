@@ -7,6 +7,7 @@
 
 local before, after
 local number = 0
+local again = {} -- what stands behind further @NUMBER@s
 
 local function content(path)
    local file = assert(io.open(path, "rb"))
@@ -17,14 +18,27 @@ end
 
 function init(args)
    before, after = content(args[1]):match("^(.-)@NUMBER@(.*)$")
+   local here, behind = after:match("^(.-)@NUMBER@(.*)$")
+   while here do
+      after = here
+      table.insert(again, behind)
+      here, behind = behind:match("^(.-)@NUMBER@(.*)$")
+   end
    if args[2] then
-      after = after .. content(args[2])
+      if #again > 0 then
+         again[#again] = again[#again] .. content(args[2])
+      else
+         after = after .. content(args[2])
+      end
    end
 end
 
 function request()
    number = number + 1
-   return before .. number .. after
+   if #again == 0 then
+      return before .. number .. after
+   end
+   return before .. number .. after .. number .. table.concat(again, number)
 end
 
 function done(summary, latency, requests)

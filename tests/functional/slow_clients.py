@@ -74,7 +74,7 @@ _BODY_RATE: Final = 400
 _READ_RATE: Final = 1024
 
 #: A second has so many turns; each connection has its turn once a second.
-_TURNS: Final = 250
+_TURNS: Final = 1000
 
 
 # The crowd, and the server that takes its bodies.

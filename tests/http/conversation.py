@@ -59,6 +59,7 @@ class Listener:
     def __init__(self, frontend: Frontend) -> None:
         self.frontend = frontend
         self.connections: set[Any] = set()
+        self.parting = 0.0
 
 
 @implementer(IStreaming)

@@ -1072,6 +1072,30 @@ class DrainTests(ConversationTestCase):
         self.send(GET)
         self.assertEqual(self.statuses(), [200])
 
+    def test_parting(self) -> None:
+        """
+        Where there is time, a connection that rests may ask once more, and is told then; it has no longer than that.
+        """
+        self.connect(GET)
+        self.channel.listener.parting = 1.0
+        self.channel.drain()
+        self.assertFalse(self.wire.disconnecting)
+        self.send(GET)
+        self.assertEqual(self.statuses(), [200, 200])
+        self.assertTrue(self.wire.disconnecting)
+
+    def test_parting_in_silence(self) -> None:
+        """
+        A connection that goes on resting is closed; so is one that was accepted, and has asked nothing.
+        """
+        for data in (GET, b""):
+            self.connect(data)
+            self.channel.listener.parting = 1.0
+            self.channel.drain()
+            self.clock.pump([0.5] * 5)
+            self.assertTrue(self.wire.disconnecting)
+            self.lose()
+
     def test_busy(self) -> None:
         """
         The request that is being answered is, and the client told.

@@ -26,6 +26,7 @@ class Request:
         self.sent: list[bytes] = []
         self.ends: list[object] = []
         self.on_send: Any = None
+        self.held = False
 
     def send(self, data: bytes) -> None:
         self.sent.append(data)

@@ -75,12 +75,13 @@ STATUSES = st.sampled_from(
 )
 
 
-def requests(data: bytes) -> Any:
+def requests(*reads: bytes) -> Any:
     """
-    What a parser makes of ``data``, as plain values.
+    What a parser makes of what it reads, as plain values.
     """
     parser = RequestParser(2000, 20)
-    parser.feed(data)
+    for data in reads:
+        parser.feed(data)
     made = [
         (
             *(head.method, head.target, head.version, head.host, head.path, head.query, head.length, head.keep_alive),
@@ -120,22 +121,27 @@ class Told:
         self.response_end(None)
 
 
-def response(data: bytes) -> Any:
+def response(*reads: bytes) -> Any:
     """
-    What a parser makes of ``data``, as plain values.
+    What a parser makes of what it reads, each an answer, as plain values.
     """
     parser = ResponseParser()
-    told: Any = Told()
-    parser.expect(told)
-    try:
-        complete = parser.feed(data)
-    except Exception as error:
-        return str(error)
-    if complete and parser.body is not None:
-        told.response_whole(parser.head, parser.body)
-    elif complete and parser.upgrade is None:
-        told.response_end(parser.trailers)
-    return told.events, complete, parser.reusable, parser.upgrade
+    made = []
+    for data in reads:
+        told: Any = Told()
+        parser.expect(told)
+        try:
+            complete = parser.feed(data)
+        except Exception as error:
+            return made, str(error)
+        if complete and parser.body is not None:
+            told.response_whole(parser.head, parser.body)
+        elif complete and parser.upgrade is None:
+            told.response_end(parser.trailers)
+        made.append((told.events, complete, parser.reusable, parser.upgrade))
+        if not parser.reusable:
+            break
+    return made
 
 
 class RequestTests(SynchronousTestCase):
@@ -148,7 +154,7 @@ class RequestTests(SynchronousTestCase):
         A browser's request is plain, once its Host is known.
         """
         self.assertEqual(requests(GET), requests(GET))
-        head = plain_request(GET, 2000, 20)
+        head = plain_request(GET, 2000, 20, None)
         assert head is not None
         self.assertEqual((head.host, head.path, head.query, head.marks), (b"a.example", b"/a", b"b", [b"host:"]))
         self.assertEqual(head.first(b"user-agent"), b"x y")
@@ -166,17 +172,52 @@ class RequestTests(SynchronousTestCase):
             GET[:-4] + b"\r\nX: a\0\r\n\r\n",
             b"GET /\x01 HTTP/1.1\r\nHost: a.example\r\n\r\n",
         ):
-            self.assertIsNone(plain_request(bad, 2000, 20))
-            self.assertIsNotNone(plain_request(GET, 2000, 20))
+            self.assertIsNone(plain_request(bad, 2000, 20, None))
+            self.assertIsNotNone(plain_request(GET, 2000, 20, None))
 
     def test_bounds(self) -> None:
         """
         A head that is too large, or has too many fields, is not plain.
         """
         requests(GET)
-        self.assertIsNone(plain_request(GET, len(GET) - 1, 20))
-        self.assertIsNone(plain_request(GET, 2000, 1))
-        self.assertIsNotNone(plain_request(GET, len(GET), 2))
+        self.assertIsNone(plain_request(GET, len(GET) - 1, 20, None))
+        self.assertIsNone(plain_request(GET, 2000, 1, None))
+        head = plain_request(GET, len(GET), 2, None)
+        assert head is not None
+        self.assertIsNone(plain_request(GET.replace(b"/a", b"/aa"), len(GET), 2, head.section))
+
+    def test_said_again(self) -> None:
+        """
+        A request with the field section of the one before shares what was found out about that, and has its own list.
+        """
+        requests(GET)
+        first = plain_request(GET, 2000, 20, None)
+        assert first is not None
+        again = plain_request(GET.replace(b"/a?b", b"/other"), 2000, 20, first.section)
+        assert again is not None and again.section is not None
+        self.assertIs(again.section, first.section)
+        self.assertEqual((again.target, again.path, again.query), (b"/other", b"/other", None))
+        self.assertEqual(
+            [again.first(b"user-agent"), again.first(b"user-agent"), again.first(b"x")], [b"x y"] * 2 + [None]
+        )
+        again.put(b"x", b"X", b"1")
+        self.assertEqual((again.first(b"x"), first.first(b"x")), (b"1", None))
+        again.fields.drop(b"user-agent")
+        self.assertEqual((again.first(b"user-agent"), first.first(b"user-agent")), (None, b"x y"))
+
+    def test_the_last(self) -> None:
+        """
+        ``Connection: close`` is plain, and what follows such a request is none.
+        """
+        requests(GET)
+        last = GET.replace(b"User-Agent: x y", b"Connection: close")
+        parser = RequestParser(2000, 20)
+        parser.feed(last)
+        self.assertEqual([head.keep_alive for head, _ in parser.messages], [False])
+        self.assertIsNotNone(parser.messages[0][0].block)
+        parser.feed(GET)
+        self.assertEqual((len(parser.messages), parser.refusal), (1, None))
+        self.assertIsNotNone(plain_request(GET, 2000, 20, None))
 
     @given(STARTS, st.lists(REQUEST_LINES, max_size=6), st.sampled_from([b"", b"", GET, b"x", b"\r\n"]))
     @example(b"GET / HTTP/1.1", [b"Host: a.example", b"Connection: keep-alive", b"Connection: close"], b"")
@@ -192,6 +233,21 @@ class RequestTests(SynchronousTestCase):
             long_way = requests(data)
         self.assertEqual(requests(data), long_way)
 
+    @given(STARTS, STARTS, st.lists(REQUEST_LINES, max_size=4), st.sampled_from([b"", b"", GET, b"x", b"\r\n"]))
+    @example(b"GET / HTTP/1.1", b"HEAD /%2F HTTP/1.1", [b"Host: a.example", b"Connection: keep-alive"], b"")
+    @example(b"GET / HTTP/1.1", b"GET / HTTP/1.1", [b"Host: a.example", b"Connection: close"], b"")
+    @settings(max_examples=400, deadline=None)
+    def test_the_same_section(self, start: bytes, other: bytes, lines: list[bytes], rest: bytes) -> None:
+        """
+        So it does where the section before comes once more.
+        """
+        requests(GET)
+        reads = [b"\r\n".join([each, *lines, b"", b""]) for each in (start, other, start)]
+        reads[-1] += rest
+        with mock.patch.object(parser_module, "plain_request", lambda *_: None):
+            long_way = requests(*reads)
+        self.assertEqual(requests(*reads), long_way)
+
 
 class ResponseTests(SynchronousTestCase):
     """
@@ -205,16 +261,20 @@ class ResponseTests(SynchronousTestCase):
         for data in (OK, OK.replace(b"X-A", b"Connection: keep-alive\r\nX-A")):
             plain = plain_response(data, HEAD_BOUND)
             assert plain is not None
-            head, body = plain
-            self.assertEqual((head.status, head.phrase, head.length, body), (200, b"OK", 2, b"ok"))
+            head, _ = plain
+            self.assertEqual((head.status, head.phrase, head.length), (200, b"OK", 2))
             self.assertEqual(head.block, b"\r\nServer: s\r\nContent-Length: 2\r\nX-A: b\r\n")
 
     def test_not_plain(self) -> None:
         """
         More or fewer bytes than announced, and heads that are too large.
         """
+        plain = plain_response(OK, HEAD_BOUND)
+        assert plain is not None
+        _, shape = plain
         for data in (OK + b"x", OK[:-1], OK[:30], b"", OK.replace(b"OK", b"O\0K", 1)):
             self.assertIsNone(plain_response(data, HEAD_BOUND))
+            self.assertFalse(data.startswith(shape.start) and shape.head(data))
         self.assertIsNone(plain_response(OK, len(OK) - 3))
 
     @given(
@@ -231,3 +291,47 @@ class ResponseTests(SynchronousTestCase):
         with mock.patch.object(response_module, "plain_response", lambda *_: None):
             long_way = response(data)
         self.assertEqual(response(data), long_way)
+
+    def test_same_shape(self) -> None:
+        """
+        An answer that differs in length and body only is as it would be if it were the first.
+        """
+        for lines in (
+            b"X-A: b\r\nContent-Length: 2",
+            b"Content-Length:2",
+            b"Connection: keep-alive\r\nContent-Length: 2",
+        ):
+            data = b"HTTP/1.1 404 Not Found\r\n%b\r\nServer: S\r\n\r\nok" % lines
+            other = data[:-2].replace(b"2\r", b"10\r") + b"0123456789"
+            plain = plain_response(data, HEAD_BOUND)
+            fresh = plain_response(other, HEAD_BOUND)
+            assert plain is not None and fresh is not None
+            head = plain[1].head(other)
+            assert head is not None
+            self.assertEqual(
+                (head.status, head.phrase, head.length, head.block, head.lowered),
+                (fresh[0].status, fresh[0].phrase, fresh[0].length, fresh[0].block, fresh[0].lowered),
+            )
+
+    @given(
+        STATUSES,
+        st.lists(RESPONSE_LINES, max_size=4),
+        st.sampled_from([b"Content-Length: %d", b"content-length:%d", b"Content-Length:  %d", b"Content-Length: %d "]),
+        st.lists(RESPONSE_LINES, max_size=2),
+        st.lists(
+            st.sampled_from([b"", b"ok", b"0123456789", b"0\r\n\r\n", b"HTTP/1.1 200 OK\r\n"]), min_size=2, max_size=4
+        ),
+        st.sampled_from([b"", b"", b"x", OK]),
+    )
+    @settings(max_examples=400, deadline=None)
+    def test_shapes_as_the_long_way(
+        self, start: bytes, lines: list[bytes], length: bytes, more: list[bytes], bodies: list[bytes], rest: bytes
+    ) -> None:
+        """
+        So it is for answers of one shape after each other.
+        """
+        reads = [b"\r\n".join([start, *lines, length % len(body), *more, b"", body]) for body in bodies]
+        reads[-1] += rest
+        with mock.patch.object(response_module, "plain_response", lambda *_: None):
+            long_way = response(*reads)
+        self.assertEqual(response(*reads), long_way)

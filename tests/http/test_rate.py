@@ -146,7 +146,7 @@ class ResponseRateTests(ConversationTestCase):
                 break
             self.wait(1)
             left[0] -= size
-        return self.request()._error
+        return self.request().error
 
     def test_too_slow(self) -> None:
         """

@@ -9,8 +9,11 @@ from types import SimpleNamespace
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
 
+from twistginx.config.regex import Regex
+from twistginx.config.scope import Scope
 from twistginx.config.template import PROXY_PROTOCOL, VARIABLES, LogTemplate
 from twistginx.http import variables
 from twistginx.http.message import Fields, Record, RequestHead, ResponseHead
@@ -28,11 +31,22 @@ def make_request(
     head.query = query if mark else None
     return SimpleNamespace(
         head=head,
+        target_path=head.path,
+        target_query=head.query,
+        site=None,
+        route=None,
+        captured=None,
         client_ip=b"192.0.2.7",
         scheme=b"https",
         request_id=b"1234",
+        remote_user=b"ann",
         upstream_name=b"127.0.0.1:9001",
-        channel=SimpleNamespace(proxy_header=proxy_header),
+        channel=SimpleNamespace(
+            proxy_header=proxy_header,
+            transport=None,
+            getHost=lambda: IPv4Address("TCP", "192.0.2.1", 8080),
+            getPeer=lambda: UNIXAddress(None),
+        ),
     )
 
 
@@ -143,9 +157,55 @@ class VariableTests(SynchronousTestCase):
         header = ProxyHeader(("192.0.2.7", 5000), ("192.0.2.1", 443))
         for request in (make_request(), make_request(proxy_header=header)):
             for name in (*VARIABLES, *(f"proxy_protocol.{each}" for each in PROXY_PROTOCOL)):
-                argument = "port" if name == "proxy_protocol." else "x"
+                argument = {"proxy_protocol.": "port", "tls.": "version"}.get(name, "x")
                 text = f"{{{name}{argument}}}" if name.endswith(".") else f"{{{name}}}"
-                self.assertIsInstance(fill(text, request, RECORD), bytes, text)
+                with Scope(frozenset("x"), frozenset("x"), frozenset("1")).entered():
+                    self.assertIsInstance(fill(text, request, RECORD), bytes, text)
+                    self.assertEqual(fill("{1}", request), b"")
+
+    def test_connection(self):
+        """
+        What there is to know of the connection; empty where there is nothing.
+        """
+        self.assertEqual(fill("{port} {client_port} {protocol} {authority}"), b"8080  HTTP/1.1 example.com:8080")
+        self.assertEqual(fill("{tls.version}{tls.client_cn}{tls.server_name}"), b"")
+        request = make_request()
+        handle = SimpleNamespace(version=lambda: "TLSv1.3", cipher=lambda: ("TLS_AES_128_GCM_SHA256", "TLSv1.3", 128))
+        request.channel.transport = SimpleNamespace(
+            getHandle=lambda: handle,
+            hello=SimpleNamespace(server_name=b"example.com"),
+            negotiatedProtocol=b"http/1.1",
+            getPeerCertificate=lambda: None,
+        )
+        self.assertEqual(
+            fill("{tls.version} {tls.cipher} {tls.server_name} {tls.alpn} {tls.client_cn}", request),
+            b"TLSv1.3 TLS_AES_128_GCM_SHA256 example.com http/1.1 ",
+        )
+
+    def test_target(self):
+        """
+        The target is what the resource sees, the URI what was sent.
+        """
+        request = make_request(b"/a%20b?x")
+        self.assertEqual(fill("{target} {uri}", request), b"/a%20b?x /a%20b?x")
+        request.target_path, request.target_query = b"/new", None
+        self.assertEqual(fill("{target} {uri}", request), b"/new /a%20b?x")
+
+    def test_captures(self):
+        """
+        By number of the route's pattern, by name of it or of a regex among the names of the site.
+        """
+        request = make_request()
+        path, pattern = b"/en/12", Regex.parse("^/(?P<lang>en|de)/([0-9]+)(/x)?")
+        request.captured = path, pattern.find(path), pattern.names
+        request.site = SimpleNamespace(patterns=(Regex.parse("^(?P<shop>[a-z]+)[.](?P<tld>[a-z]+)$"),))
+        names = frozenset(("0", "1", "2", "3", "9", "lang", "shop", "tld"))
+        with Scope(captures=names).entered():
+            self.assertEqual(fill("{lang} {1} {2} {3} {9} {0} {shop}", request), b"en en 12   /en/12 example")
+            request.captured = None
+            self.assertEqual(fill("{lang}{1}{tld}", request), b"com")
+            request.site = None
+            self.assertEqual(fill("{tld}", request), b"")
 
     def test_proxy_protocol(self):
         """

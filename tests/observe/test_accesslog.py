@@ -20,6 +20,7 @@ from twistginx.config.template import LogTemplate
 from twistginx.http.message import Fields, Record, RequestHead
 from twistginx.observe.accesslog import BATCH, AccessLog, combined, escape, format_of, json
 from twistginx.observe.counters import Counters
+from twistginx.observe.sink import Sink
 
 
 class Route:
@@ -33,6 +34,7 @@ class Request:
 
     client_ip = b"192.0.2.7"
     request_id = b"1234"
+    remote_user = b""
     scheme = b"https"
     route = None
 
@@ -361,6 +363,26 @@ class AccessLogTests(SynchronousTestCase):
         self.assertEqual([level for level, _ in self.events], [LogLevel.error, LogLevel.warn])
         self.assertEqual((self.events[1][1], self.counters.lost_lines), (1, 1))
 
+    def test_pipe(self):
+        """
+        Into a pipe, which other processes may write to as well, go whole lines, as many as stay together.
+        """
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, reading)
+        sink = Sink("stdout")
+        sink._descriptor = writing
+        self.addCleanup(os.close, writing)
+        self.log._sink = sink
+        lines = [b"%d " % number + b"x" * 1000 for number in range(20)] + [b"y" * 9000, b"z"]
+        written = []
+        self.patch(os, "write", lambda descriptor, data: written.append(bytes(data)) or len(data))
+        for line in lines:
+            self.log.log(line, None)
+        self.log.flush()
+        self.assertEqual(b"".join(written), b"\n".join([*lines, b""]))
+        self.assertTrue(all(data.endswith(b"\n") for data in written))
+        self.assertEqual([len(data) > 4096 for data in written].count(True), 1)
+
     def test_torn(self):
         """
         When the disk is full in the middle of a line, the lines after that are whole.
@@ -370,6 +392,7 @@ class AccessLogTests(SynchronousTestCase):
 
         class Disk:
             path = "disk"
+            at_once = 1 << 20
 
             def write(self, data):
                 if not room[0]:

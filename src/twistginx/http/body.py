@@ -68,6 +68,13 @@ class RequestBody:
         self.received = 0
         self.trailers = Fields()
 
+    @property
+    def started(self) -> bool:
+        """
+        Somebody takes it, or has.
+        """
+        return self._receiver is not None
+
     # The parser's side.
 
     def put(self, data: bytes) -> None:

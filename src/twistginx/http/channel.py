@@ -12,6 +12,7 @@ listener's live frontend for each request anew: that is all that a reload has to
 from __future__ import annotations
 
 from collections.abc import Callable
+from sys import maxsize
 from typing import Any, ClassVar
 
 from attrs import define, field, frozen
@@ -20,6 +21,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twistginx.config.regex import Regex
 from twistginx.errors import ProxyError
 from twistginx.http.body import RequestBody
 from twistginx.http.farewell import farewell
@@ -69,6 +71,7 @@ class Frontend:
 
     :ivar sites: by name, in lower case and without port.
     :ivar wildcards: ``(suffix, site)`` for ``*.example.com``, the suffix being ``.example.com``; longest first.
+    :ivar patterns: ``(regex, site)``, in the order of the file; after the wildcards.
     :ivar default: answers for every other name; None: nobody does.
     :ivar min_rate: bytes per second that a client must send of a body, and take of a response, on average; 0: any.
     :ivar key: what stands before the names of the settings above, for errors: ``listener.edge.``, say.
@@ -83,6 +86,7 @@ class Frontend:
     ticker: Ticker
     sites: dict[bytes, Any] = field(factory=dict)
     wildcards: tuple[tuple[bytes, Any], ...] = ()
+    patterns: tuple[tuple[Regex, Any], ...] = ()
     default: Any = None
     timeouts: Timeouts = Timeouts()
     head_bound: int = 32768
@@ -134,7 +138,7 @@ class Frontend:
                     site = candidate
                     break
             else:
-                site = self.default
+                site = next((each for regex, each in self.patterns if regex.find(name) is not None), self.default)
         if len(self.found) >= _SITES_BOUND:  # names are the clients' to invent
             self.found.clear()
         self.found[host] = site
@@ -477,6 +481,13 @@ class Channel(Protocol):
         self._unsent = self._count_unsent()
         self._expect("write", self.frontend.timeouts.write)
 
+    def pace(self) -> None:
+        """
+        What is written waits for us, and not for the client, who begins to have time for it now.
+        """
+        if self._limit == "write":
+            self._await_writing()
+
     def _count_unsent(self) -> int:
         """
         How many bytes the transport has not passed on, where it can say so.
@@ -567,10 +578,23 @@ class Channel(Protocol):
     def drain(self) -> None:
         """
         Close as soon as the request that is being answered is; the client is told by ``Connection: close``.
+
+        Where nothing is asked, a client that keeps the connection busy is asking by now: it has
+        ``listener.parting`` seconds for one request more, so that it can be told the same way.
         """
-        closing, self.closing = self.closing, True
-        if self.request is None and not closing:
+        if self.closing:
+            return
+        if self.request is not None:
+            self.closing = True
+            return
+        parting = self.listener.parting
+        if not parting:
+            self.closing = True
             self.loseConnection()
+            return
+        self._begun = maxsize  # the next one is the last
+        if not self._parser.in_head:
+            self.deadline = min(self.deadline, self.ticker.now + parting)
 
     # What twisted.web.server.Request asks of its channel.
 

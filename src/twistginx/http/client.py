@@ -79,7 +79,12 @@ class ClientConnection(Protocol):
     :ivar served: how many responses it has completed.
     :ivar ticker: the clock of its deadlines.
     :ivar rested_since: when, on the ticker's clock, it came to rest the last time.
+    :ivar preface: what it has begun with, before TLS: for whom it is, by the PROXY protocol; empty: for anybody.
+    :ivar retires: when, on the ticker's clock, it is too old for another request.
     """
+
+    preface = b""
+    retires = NEVER
 
     def __init__(self, ticker: Ticker, owner: ConnectionOwner | None = None, label: Any = None) -> None:
         self.owner = owner

@@ -97,7 +97,7 @@ def reply_for(error: ProxyError, request: Response) -> Reply:
     addresses of upstreams, unless to a trusted proxy, nor anything that the client has sent.
     """
     reason = error.reason
-    status = reason.status if reason.status != 499 else 400  # 499 is for the log only
+    status = error.status if error.status != 499 else 400  # 499 is for the log only
     phrase = PHRASES.get(status, b"").decode()
     request_id = request.request_id.decode()
     form = _form(request.head.fields.joined(b"accept"))
@@ -118,9 +118,10 @@ def reply_for(error: ProxyError, request: Response) -> Reply:
     else:
         setting = f" ({error.setting})" if error.setting else ""
         text = f"{status} {phrase}: {reason.text} [{reason.word}]{setting}\nRequest {request_id}\n"
+    kind, body = error.page or (_TYPES[form], text.encode())
     fields = Fields.of(
         [
-            (b"Content-Type", _TYPES[form]),
+            (b"Content-Type", kind),
             (b"Cache-Control", b"no-store"),
             (b"Proxy-Status", proxy_status(error, request.from_trusted)),
             (requestid.NAME, request.request_id),
@@ -129,4 +130,4 @@ def reply_for(error: ProxyError, request: Response) -> Reply:
     )
     if reason.word == "method_not_allowed" and request.route is None:
         fields.add(b"Allow", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS")
-    return Reply(status, fields, text.encode())
+    return Reply(status, fields, body)

@@ -33,5 +33,5 @@ class lazy(Generic[T]):  # noqa: N801  # reads as a decorator, like property
         if instance is None:
             return self
         value = self._make(instance)
-        instance.__dict__[self._name] = value
+        setattr(instance, self._name, value)  # not by the __dict__, which would be made for it
         return value

@@ -93,14 +93,28 @@ class _Head:
     :ivar block: the section as it was received, from the line end of the first line to that of the last field, or None
         when it is not known or the list has been made.  llhttp has accepted it: there is no line end in it but between
         fields, and no space before a colon.
-    :ivar lowered: ``block`` in lower case.
     """
 
-    __slots__ = ("_fields", "block", "lowered")
+    __slots__ = ("_fields", "_lowered", "block")
 
     block: bytes | None
-    lowered: bytes
     _fields: Fields | None
+    _lowered: bytes | None
+
+    @property
+    def lowered(self) -> bytes:
+        """
+        ``block`` in lower case, while there is a block.
+        """
+        lowered = self._lowered
+        if lowered is None:
+            assert self.block is not None
+            lowered = self._lowered = self.block.lower()
+        return lowered
+
+    @lowered.setter
+    def lowered(self, lowered: bytes) -> None:
+        self._lowered = lowered
 
     @property
     def fields(self) -> Fields:
@@ -134,26 +148,81 @@ class _Head:
             fields.append((lower, name, value))
         else:
             line = b"%b: %b\r\n" % (name, value)
+            self._lowered = self.lowered + line.lower()
             self.block = block + line
-            self.lowered += line.lower()
+
+    def drop(self, lower: bytes) -> None:
+        """
+        Remove all fields of that name.  The list is not made for it.
+        """
+        block = self.block
+        if block is None:
+            self.fields.drop(lower)
+            return
+        mark = b"\r\n%b:" % lower
+        lowered = self.lowered
+        start = lowered.find(mark)
+        while start >= 0:
+            end = lowered.find(b"\r\n", start + 2)
+            block = block[:start] + block[end:]
+            lowered = lowered[:start] + lowered[end:]
+            start = lowered.find(mark, start)
+        self.block, self._lowered = block, lowered
 
     def first(self, lower: bytes) -> bytes | None:
         """
         The value of the first field of that name, or None; the list is not made for it.
         """
-        if self.block is None:
+        block = self.block
+        if block is None:
             return self.fields.first(lower)
         start = self.lowered.find(b"\r\n%b:" % lower)
         if start < 0:
             return None
         start += len(lower) + 3
-        return self.block[start : self.block.find(b"\r\n", start)].strip(b" \t")
+        return block[start : block.find(b"\r\n", start)].strip(b" \t")
+
+
+class Section:
+    """
+    The field section of a plain request (``http.plain``), and what has been found out about it.
+
+    A client says the same again with most of its requests: those that follow each other on a connection share it then.
+    It is not to be changed.
+
+    :ivar block: as in :class:`RequestHead`; and so ``marks``, ``host`` and ``keep_alive``.
+    :ivar passed: as it is passed on: without Connection; None: nobody has asked yet.
+    :ivar told: what the access log says of it; None: nothing yet.
+    """
+
+    __slots__ = ("block", "host", "keep_alive", "marks", "passed", "told")
+
+    def __init__(self, block: bytes, marks: list[bytes], host: bytes, keep_alive: bool) -> None:
+        self.block = block
+        self.marks = marks
+        self.host = host
+        self.keep_alive = keep_alive
+        self.passed: bytes | None = None
+        self.told: bytes | None = None
+
+    def without_connection(self) -> bytes:
+        """
+        The block without its Connection field, if it has one.
+        """
+        passed = self.passed
+        if passed is None:
+            passed = self.block
+            if b"connection:" in self.marks:
+                start = passed.lower().find(b"\r\nconnection:")
+                passed = passed[:start] + passed[passed.find(b"\r\n", start + 2) :]
+            self.passed = passed
+        return passed
 
 
 #: Names, or beginnings of names, that ``RequestHead.marks`` says the presence of: what makes a request conditional or
-#: partial, names a user, or is not to be passed on as it is.
+#: partial, asks for a digest, names a user, or is not to be passed on as it is.
 MARKS = (
-    *(b"if-", b"range:", b"authorization:"),
+    *(b"if-", b"range:", b"want-", b"authorization:"),
     *(
         b"te:",
         b"trailer:",
@@ -185,6 +254,7 @@ class RequestHead(_Head):
         (``http.fieldnames``); None where there are none.
     :ivar expects_continue: the client waits for ``100 (Continue)`` before it sends the body.
     :ivar marks: which of the names that many ask for it has, as in :data:`MARKS`; None when nobody has looked.
+    :ivar section: what ``block`` was taken from, where that is known; it is the truth while it has the same ``block``.
     """
 
     __slots__ = (
@@ -197,6 +267,7 @@ class RequestHead(_Head):
         "method",
         "path",
         "query",
+        "section",
         "target",
         "upgrade",
         "version",
@@ -204,12 +275,13 @@ class RequestHead(_Head):
 
     def __init__(self, method: bytes, target: bytes, version: bytes, fields: Fields | None) -> None:
         """
-        :param fields: None: ``block`` and ``lowered`` are set by the caller.
+        :param fields: None: ``block`` is set by the caller.
         """
         self.method = method
         self.target = target
         self.version = version
         self._fields = fields
+        self._lowered = None
         self.block = None
         self.host = b""
         self.path = target
@@ -220,6 +292,7 @@ class RequestHead(_Head):
         self.upgrade: bytes | None = None
         self.expects_continue = False
         self.marks: list[bytes] | None = None
+        self.section: Section | None = None
 
     def __repr__(self) -> str:
         return f"<RequestHead {self.method!r} {self.target!r}>"
@@ -248,10 +321,11 @@ class ResponseHead(_Head):
         close: bool = False,
     ) -> None:
         """
-        :param fields: None: ``block`` and ``lowered`` are set by the caller.
+        :param fields: None: ``block`` is set by the caller.
         """
         self.status = status
         self._fields = fields
+        self._lowered = None
         self.block = None
         self.phrase = PHRASES.get(status, b"") if phrase is None else phrase
         self.length = length
@@ -321,6 +395,19 @@ class Reply:
 
     def __repr__(self) -> str:
         return f"<Reply {self.status} {len(self.fields)} fields>"
+
+
+class Diversion:
+    """
+    Another route answers instead: what a policy's ``responding`` may return.
+
+    :ivar route: resolved, with the path, the body and the end of the request that it is given.
+    """
+
+    __slots__ = ("route",)
+
+    def __init__(self, route: Any) -> None:
+        self.route = route
 
 
 class Record:

@@ -33,7 +33,7 @@ from twistginx.config.units import Size
 from twistginx.errors import ProxyError
 from twistginx.http.body import RequestBody
 from twistginx.http.fieldnames import doubtful, take_out
-from twistginx.http.message import Fields, RequestHead
+from twistginx.http.message import Fields, RequestHead, Section
 from twistginx.http.plain import HOSTS, HOSTS_BOUND, plain_request
 from twistginx.http.wire import is_token
 
@@ -116,6 +116,7 @@ class RequestParser:
         "_last",
         "_parser",
         "_primed",
+        "_section",
         "_target",
         "arriving",
         "in_head",
@@ -143,6 +144,7 @@ class RequestParser:
         self._idle_bytes = 0  # read since the last byte of the body, and no part of it
         self._last = False
         self._primed = False
+        self._section: Section | None = None  # of the last plain request
         self.arriving: RequestBody | None = None
         self.in_head = False
         self.leftover = b""
@@ -158,19 +160,20 @@ class RequestParser:
         if self.suspended or self.leftover:
             self.leftover += data
             return
-        if (
-            data[-4:] == b"\r\n\r\n"
-            and not (self.in_head or self._closed or self._last)
-            and self.arriving is None
-            and self._take(data)
-        ):
-            return
+        if data[-4:] == b"\r\n\r\n" and not (self.in_head or self._closed or self._last) and self.arriving is None:
+            head = plain_request(data, self._head_bound, self._fields_bound, self._section)
+            if head is not None:
+                self._section = head.section
+                self._last = not head.keep_alive
+                self.messages.append((head, None))
+                return
         position = 0
         size = len(data)
         while position < size:
             parser = self._parser
             if parser is None:
-                if self._closed:
+                if self._closed or self._last:
+                    self._drop()
                     return
                 parser = self._parser = HttpRequestParser(self)
             piece = data if size <= _SLICE and not position else data[position : position + self._appetite()]
@@ -262,16 +265,7 @@ class RequestParser:
     def _drop(self) -> None:
         self._closed = True
         self._parser = None
-
-    def _take(self, data: bytes) -> bool:
-        """
-        Take ``data`` if it is one plain request, whole; the long way gives the same result.
-        """
-        head = plain_request(data, self._head_bound, self._fields_bound)
-        if head is None:
-            return False
-        self.messages.append((head, None))
-        return True
+        self._section = None
 
     # Callbacks of llhttp.
 

@@ -8,6 +8,7 @@ the smaller interface of docs/architecture.rst.  The way back is ``http.response
 from __future__ import annotations
 
 import tempfile
+from copy import copy
 from io import BytesIO
 from ipaddress import ip_address
 from time import monotonic
@@ -18,15 +19,26 @@ from twisted.python.failure import Failure
 from twisted.web import http, resource
 
 from twistginx.config.units import Size
-from twistginx.errors import ProxyError
+from twistginx.errors import ProxyError, Retry
 from twistginx.http import requestid
 from twistginx.http.body import RequestBody
 from twistginx.http.lazy import lazy
 from twistginx.http.message import Fields, Reply, RequestHead
 from twistginx.http.response import Response, release
+from twistginx.http.targets import quoted
+from twistginx.http.wire import IDEMPOTENT
 
 if TYPE_CHECKING:
     from twistginx.http.channel import Channel
+
+#: How often a request may be given to another route.
+_MOST_REROUTES = 10
+
+#: What is known of a request by its target, and made when somebody asks.
+_OF_THE_TARGET = (
+    *("_segments", "args", "path", "postpath", "prepath", "sitepath", "target_path", "target_query", "uri"),
+    *("captured", "matched_path", "retargeted", "routed_path"),
+)
 
 #: Bodies up to this size, in bytes, are kept in memory for resources that want them whole; larger ones in a file.
 CONTENT_IN_MEMORY = 100_000
@@ -47,7 +59,12 @@ class Request(Response):
     :ivar source: what produces the response, or None.
     :ivar watcher: who wants to know that the client is gone, or None.
     :ivar upstream_name: the peer that answered, for the log.
-    :ivar matched_path: the path, normalised; what routes match.
+    :ivar remote_user: who has proved to be somebody to a policy of the route; empty where nobody has.
+    :ivar vouched: names, in lower case, of fields of ``head`` that policies have put there, and nobody may take out.
+    :ivar tunnel: of a request that became a tunnel: what is called when that ends; None where nobody would know.
+    :ivar matched_path: the path, normalised; what routes match.  After a rewrite, what files are named by.
+    :ivar routed_path: what ``matched_path`` was when the route was chosen; empty where nothing has been rewritten.
+    :ivar captured: what the pattern of the route has captured, or None.
     """
 
     def __init__(self, channel: Channel, head: RequestHead, body: RequestBody | None) -> None:
@@ -56,6 +73,8 @@ class Request(Response):
         self.head = head
         self.body = body
         self._began = monotonic()
+
+    _reroutes = 0
 
     # Who asks, and for what.
 
@@ -72,6 +91,34 @@ class Request(Response):
         return left
 
     @lazy
+    def target_query(self) -> bytes | None:
+        """
+        The query that the resource sees: that of the head, or what a rewrite has made of it.
+        """
+        return self.head.query
+
+    def retarget(self, path: bytes, raw: bytes, query: bytes | None) -> None:
+        """
+        Show the resource another target than was sent: what is logged, and told by ``head``, stays as it was.
+
+        :param path: normalised, as ``matched_path``, without what ``strip_prefix`` takes away.
+        :param raw: the same as it is to be sent.
+        """
+        route = self.route
+        prefix: bytes = route.prefix if route.strip else b""
+        if not self.routed_path:
+            self.routed_path = self.matched_path
+        self.matched_path = prefix + path
+        self.target_path = raw
+        self.target_query = query
+        self.retargeted = True
+        # To resources of Twisted's, this is what was asked for.
+        self.path = quoted(prefix) + raw
+        self.uri = self.path if query is None else b"%b?%b" % (self.path, query)
+        for made in ("args", "prepath", "postpath", "sitepath", "_segments"):
+            self.__dict__.pop(made, None)
+
+    @lazy
     def peer_ip(self) -> bytes:
         return self.channel.peer_ip
 
@@ -82,7 +129,8 @@ class Request(Response):
 
     @lazy
     def client_ip(self) -> bytes:
-        if not self.from_trusted:
+        site = self.site
+        if site is None or site.trusted is None or not self.from_trusted:
             return self.channel.peer_ip
         # Right to left: the first address that is not a trusted proxy's is the client's (RFC 7239 section 5.2, for the
         # older field); what stands left of it is the client's own claim.
@@ -109,13 +157,25 @@ class Request(Response):
                 return claimed.strip().lower()
         return self.channel.scheme
 
+    @property
+    def repeatable(self) -> bool:
+        """
+        May another server be given it, after what has happened to it so far?
+        """
+        if self.body is not None and self.body.started:
+            return False
+        error = self.error
+        return self.method in IDEMPOTENT or (error is not None and error.reason.retry is Retry.UNSENT)
+
     @lazy
     def request_id(self) -> bytes:
         """
         The name of this request: what a trusted proxy calls it, or a new one.
         """
-        said = requestid.accepted(self.head.first(requestid.LOWER)) if self.from_trusted else None
-        return said or requestid.made()
+        site = self.site
+        if site is None or site.trusted is None or not self.from_trusted:
+            return requestid.made()
+        return requestid.accepted(self.head.first(requestid.LOWER)) or requestid.made()
 
     # From head to resource.
 
@@ -130,6 +190,8 @@ class Request(Response):
             if site is None:
                 self.fail(ProxyError("destination_not_found", "no site has this name"))
                 return
+            if site.identity is not None:
+                site.identity.take_out(self.head)
             route = self.route = site.route_for(self)
             if route is None:
                 if self.head.path == b"*":
@@ -150,10 +212,44 @@ class Request(Response):
                 return
             if route.admit:
                 self._admit(0)
+            elif route.streaming:
+                route.resource.render(self)
             else:
                 self._render()
+        except ProxyError as error:  # a refusal costs no Failure: there may be many
+            self.fail(error.with_traceback(None))
         except Exception:
             self.processingFailed(Failure())
+
+    def reroute(self, target: bytes) -> None:
+        """
+        Have the site answer for another target, as if the client had asked for that: its route, with the policies of
+        this.  Nothing may have been taken of the body, or sent.
+
+        The policies of the route that is left hear that the request has finished, when it has; they, and the log, see
+        the head as it was received.
+
+        :param target: a path, encoded, and a query.
+        """
+        if self.ended or self.started:
+            return
+        if self._asked is None:
+            self._asked = self.head
+        if self.route is not None:
+            self._told = (*self._told, *self.route.finished)
+            self.route = None
+        self._reroutes += 1
+        if self._reroutes > _MOST_REROUTES:
+            self.fail(ProxyError("proxy_internal_error", "routes that lead to each other"))
+            return
+        head = self.head = copy(self.head)
+        head.target = target
+        head.path, mark, query = target.partition(b"?")
+        head.query = query if mark else None
+        head.doubtful = None
+        for known in _OF_THE_TARGET:
+            self.__dict__.pop(known, None)
+        self.begin(self.site)
 
     def refuse(self, error: ProxyError) -> None:
         """
@@ -225,6 +321,7 @@ class Request(Response):
         elif self.body is None:
             self._render_tree()
         else:
+            self._untidy = True
             self._collected = self.content = (
                 BytesIO() if (self.body.length or CONTENT_IN_MEMORY) <= CONTENT_IN_MEMORY else tempfile.TemporaryFile()
             )

@@ -8,6 +8,7 @@ stand the policies of the route, and behind them the channel.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
@@ -17,10 +18,10 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistginx.errors import ProxyError
-from twistginx.http import errorpage
+from twistginx.http import errorpage, requestid
 from twistginx.http.body import RequestBody
 from twistginx.http.filebody import FileBody
-from twistginx.http.message import PHRASES, Fields, FileRange, Record, Reply, ResponseHead
+from twistginx.http.message import PHRASES, Diversion, Fields, FileRange, Record, Reply, RequestHead, ResponseHead
 from twistginx.http.twistedrequest import TwistedRequest
 from twistginx.http.wire import (
     BODYLESS,
@@ -67,17 +68,29 @@ class Response(TwistedRequest):
     source: Any = None
     watcher: Any = None
     upstream_name = b""
+    remote_user = b""  # who has proved to be somebody
+    vouched: frozenset[bytes] = frozenset()  # names of fields that policies of ours have put into the head
+    tunnel: list[Callable[[], object]] | None = None  # to be called when it ends, where somebody knows of the end
     matched_path = b""
+    routed_path = b""  # the same before a rewrite; empty where there was none
+    captured: Any = None  # what the route's pattern has found: the path, the spans, the numbers of the names
+    retargeted = False
+    decided: dict[Any, bool] | None = None  # which policies with ``when`` apply, as far as that has been asked
     _filters: tuple[Any, ...] = _NOTHING
     _chunked = False
     _silent = False  # nothing of the body is sent: HEAD, 204, 304
     _left: int | None = None  # bytes of the announced length that are still to be sent
     _pending = b""
-    _error: ProxyError | None = None
+    error: ProxyError | None = None  # the failure that is answered
+    diverted: ResponseHead | None = None  # the response in whose place another route answers
     _failing = False  # an error page is under way
     _bare = False  # no policy is to see the response any more
     _waiting: Deferred[Any] | None = None
     _collected: Any = None
+    _asked: RequestHead | None = None  # as it was received, when ``reroute`` has put another in its place
+    _told: tuple[Any, ...] = _NOTHING  # hooks of the routes that it was on before
+    held = False  # a filter has more than it can do: whatever produces the response is to wait
+    _ending: tuple[Fields | None] | None = None  # ``end`` was called, and waits for a filter: its argument
 
     _log = Logger(namespace="twistginx.http")
 
@@ -189,16 +202,31 @@ class Response(TwistedRequest):
             if isinstance(outcome, Reply):
                 self._replace(outcome, tuple(each for each in policies if each is not responding))
                 return False
+            if isinstance(outcome, Diversion):
+                self._divert(outcome.route, head)
+                return False
             self._filters = (*self._filters, outcome)
             head.length = None
             head.fields.drop(b"content-length")
         return True
 
+    def _drop_filters(self) -> None:
+        """
+        The response that they were for is not sent, or no further.
+        """
+        filters, self._filters = self._filters, _NOTHING
+        self.held = False
+        self._ending = None
+        for each in filters:
+            close = getattr(each, "close", None)
+            if close is not None:
+                close()
+
     def _replace(self, reply: Reply, policies: tuple[Any, ...]) -> None:
         """
         Answer with ``reply`` instead of what a policy was shown.  All others see it as well: it is a response like any.
         """
-        self._filters = _NOTHING
+        self._drop_filters()
         self._detach(ProxyError("proxy_internal_error", "a policy answered instead"))
         head = ResponseHead(reply.status, Fields(reply.fields), length=reply.length)
         if not self.ended and not self.started and self._respond_through(policies, head):
@@ -206,6 +234,25 @@ class Response(TwistedRequest):
             self._send_whole(reply.body)
         else:
             release(reply.body)
+
+    def _divert(self, route: Any, head: ResponseHead) -> None:
+        """
+        Have ``route`` answer instead of ``head``; once.
+        """
+        self._drop_filters()
+        self.diverted = head
+        self._detach(self.error or ProxyError("proxy_internal_error", "another route answers instead"))
+        if self.ended or self.started:
+            return
+        self._failing = False
+        self.route = route
+        self._render()
+
+    def _render(self) -> None:
+        """
+        Have the resource of the route answer; see ``http.request.Request``.
+        """
+        raise NotImplementedError
 
     def _write_head(self, head: ResponseHead, more: bool) -> None:
         status = head.status
@@ -250,14 +297,16 @@ class Response(TwistedRequest):
 
     def pass_on(self, head: ResponseHead, body: bytes) -> None:
         """
-        Answer with a plain answer of an upstream (``http.plain``), whole: nobody has looked at its fields, and they
-        pass in one piece.
+        Answer with a plain answer of an upstream (``http.plain``), whole, and the request's id: nobody has looked at
+        its fields, and they pass in one piece.
         """
         route = self.route
-        if route.responding or head.block is None or self.started or self.ended or self.head.method == b"HEAD":
-            self.start(head, more=True)
-            self.send(body)
-            self.end()
+        asked = self.head
+        if route.responding or head.block is None or self.started or self.ended or asked.method == b"HEAD":
+            head.put(requestid.LOWER, requestid.NAME, self.request_id)
+            if self._start(head, more=True):
+                self.send(body)
+                self.end()
             return
         status = self.status = head.status
         self.started = True
@@ -265,11 +314,23 @@ class Response(TwistedRequest):
         server = b"" if b"\nserver:" in lowered else SERVER_LINE
         date = b"" if b"\ndate:" in lowered else date_line()
         self.sent_bytes = len(body)
-        lines = b"%b%b%b%b%b\r\n" % (STATUS_LINES[status], head.block[2:], server, date, self._connection_line())
-        if len(body) <= _JOIN:
-            self.channel.transport.write(lines + body)
+        channel = self.channel
+        if self.body is None and asked.keep_alive and not channel.closing and asked.version == b"HTTP/1.1":
+            connection = b""
         else:
-            self.channel.writeSequence([lines, body])
+            connection = self._connection_line()
+        lines = b"%b%bX-Request-ID: %b\r\n%b%b%b\r\n" % (
+            STATUS_LINES[status],
+            head.block[2:],
+            self.request_id,
+            server,
+            date,
+            connection,
+        )
+        if len(body) <= _JOIN:
+            channel.transport.write(lines + body)
+        else:
+            channel.writeSequence([lines, body])
         self._finished()
 
     def _connection_line(self) -> bytes:
@@ -304,6 +365,47 @@ class Response(TwistedRequest):
                 return
         if data:
             self._write_body(data)
+
+    # What filters call that need time.
+
+    def push(self, origin: Any, data: bytes) -> None:
+        """
+        Bytes that the filter ``origin`` has kept back, and lets go now.
+        """
+        filters = self._filters
+        if self.ended or origin not in filters:
+            return
+        try:
+            for each in filters[filters.index(origin) + 1 :]:
+                if not data:
+                    return
+                data = each.feed(data)
+        except Exception:
+            self.processingFailed(Failure())
+            return
+        if data:
+            self._write_body(data)
+
+    def hold(self) -> None:
+        """
+        A filter has more than it can do: whatever produces the response is to wait until ``go_on``.
+        """
+        if not self.held:
+            self.held = True
+            self.pause_source()
+
+    def go_on(self) -> None:
+        """
+        The filter that has held the response has done what it had.
+        """
+        if not self.held or any(getattr(each, "busy", False) for each in self._filters):
+            return
+        self.held = False
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            self.end(ending[0])
+        elif self.channel.writable:
+            self.resume_source()
 
     def _write_body(self, data: bytes) -> None:
         size = len(data)
@@ -372,6 +474,9 @@ class Response(TwistedRequest):
             self.fail(ProxyError("proxy_internal_error", "a response was ended before its head"))
             return
         if self._filters and not self._silent:
+            if self.held:
+                self._ending = (trailers,)
+                return
             try:
                 self._end_filters()
             except Exception:
@@ -442,15 +547,16 @@ class Response(TwistedRequest):
         if self._failing:  # a policy that sees the page of the first failure has failed in turn
             return
         self._failing = True
-        self._error = error
+        self.error = error
         self._detach(error)
-        self._filters = _NOTHING
+        self._drop_filters()
         reply = errorpage.reply_for(error, self)
+        route = self.route
         self.respond(reply)
-        if not self.started:
+        if not self.started and self.route is route:  # type: ignore[redundant-expr]  # respond has changed it
             # A policy fails on error pages too: without any, then.
             self._bare = True
-            self._filters = _NOTHING
+            self._drop_filters()
             self.respond(reply)
 
     def give_up(self, error: ProxyError) -> None:
@@ -459,7 +565,7 @@ class Response(TwistedRequest):
         """
         if self.ended:
             return
-        self._error = error
+        self.error = error
         self._disconnected = True
         self._detach(error)
         self._finished(done=False)
@@ -468,7 +574,7 @@ class Response(TwistedRequest):
         """
         A response that cannot be completed must not look complete.
         """
-        self._error = error
+        self.error = error
         self._disconnected = True
         self._detach(error)
         self._finished(done=False)
@@ -511,10 +617,10 @@ class Response(TwistedRequest):
         """
         if self.ended:
             return
-        if self._error is None:
-            self._error = ProxyError("client_disconnected")
+        if self.error is None:
+            self.error = ProxyError("client_disconnected")
         self._disconnected = True
-        self._detach(self._error)
+        self._detach(self.error)
         self._finished(reason, done=False)
 
     # The end.
@@ -528,13 +634,16 @@ class Response(TwistedRequest):
         channel = self.channel
         route = self.route
         log = channel.frontend.log
-        if self._error is not None:
-            channel.frontend.tally.failed(self._error.reason.word)
+        if self.error is not None:
+            channel.frontend.tally.failed(self.error.reason.word)
         hooks = route.finished if route is not None else _NOTHING
+        if self._asked is not None:
+            self.head = self._asked
+            hooks = (*self._told, *hooks)
         if log is not None or hooks:
-            error = self._error
+            error = self.error
             record = Record(
-                self.status or (error.reason.status if error is not None else 499),
+                self.status or (error.status if error is not None else 499),
                 self.sent_bytes,
                 monotonic() - self._began,
                 error.reason.word if error is not None else "",
@@ -553,10 +662,19 @@ class Response(TwistedRequest):
                     self._log.failure("the access log failed")
         self.source = None
         self.watcher = None
-        self._filters = _NOTHING
+        if self._filters:
+            self._drop_filters()
         if self.body is not None:
             self.body.discard()
-        # Only what somebody made has to be cleaned up.
+        if self._untidy:
+            self._tidy_up(reason)
+        if done:
+            channel.request_done(self)
+
+    def _tidy_up(self, reason: Failure | None) -> None:
+        """
+        What somebody made has to be cleaned up, and who asked for it is told of the end.
+        """
         made = self.__dict__
         if "content" in made:
             self.content.close()
@@ -564,14 +682,12 @@ class Response(TwistedRequest):
         if notifications:
             self.notifications = []
             if reason is None and self._disconnected:
-                reason = Failure(self._error or ProxyError("client_disconnected"))
+                reason = Failure(self.error or ProxyError("client_disconnected"))
             for deferred in notifications:
                 if reason is None:
                     deferred.callback(None)
                 else:
                     deferred.errback(reason)
-        if done:
-            channel.request_done(self)
 
     # Flow control, from the channel.
 
@@ -586,7 +702,7 @@ class Response(TwistedRequest):
         """
         The client reads again.
         """
-        if self.source is not None:
+        if self.source is not None and not self.held:
             self.source.resumeProducing()
 
 

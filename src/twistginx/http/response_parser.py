@@ -26,7 +26,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 from twistginx.errors import ProxyError
 from twistginx.http.message import Fields, ResponseHead
-from twistginx.http.plain import plain_response
+from twistginx.http.plain import Shape, plain_response
 from twistginx.http.trailers import safe_trailers
 from twistginx.http.wire import HOP_BY_HOP, printable
 
@@ -122,6 +122,7 @@ class ResponseParser:
         "_quiet",
         "_receiver",
         "_seen",
+        "_shape",
         "_stale",
         "_told",
         "_until_close",
@@ -146,6 +147,7 @@ class ResponseParser:
         self._fields = Fields()
         self._pieces: list[bytes] = []
         self._stale = False
+        self._shape: Shape | None = None  # of the last plain answer
         self.linger: float | None = None
         # Of these two callbacks llhttp makes calls of C only.
         self.on_body = self._pieces.append
@@ -202,9 +204,18 @@ class ResponseParser:
             seen = self._seen
             if not seen:
                 if not (self._bodiless or self._stale):
-                    plain = plain_response(data, HEAD_BOUND)
-                    if plain is not None:
-                        return self._take(len(data), *plain)
+                    shape = self._shape
+                    head = shape.head(data) if shape is not None and data.startswith(shape.start) else None
+                    if head is None:
+                        plain = plain_response(data, HEAD_BOUND)
+                        if plain is not None:
+                            head, self._shape = plain
+                    if head is not None:
+                        self.head = head
+                        self.body = data[len(data) - head.length :]  # type: ignore[operator]  # a plain one has a length
+                        self._seen = len(data)
+                        self.complete = self.reusable = True
+                        return True
                 self._begin()
                 # Asking llhttp for the version costs half a microsecond.
                 self._modern = data.startswith(b"HTTP/1.1 ")
@@ -226,16 +237,6 @@ class ResponseParser:
         if self._failure is not None:
             raise self._failure
         return self._tell(len(data))
-
-    def _take(self, size: int, head: ResponseHead, body: bytes) -> bool:
-        """
-        A plain answer, whole, of ``size`` bytes.
-        """
-        self._seen = size
-        self.head = head
-        self.body = body
-        self.complete = self.reusable = True
-        return True
 
     def eof(self, clean: bool) -> None:
         """

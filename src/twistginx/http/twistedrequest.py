@@ -37,13 +37,15 @@ class TwistedRequest(server.Request):
     head: RequestHead
     route: Any = None
     target_path: bytes
+    target_query: bytes | None
     scheme: bytes
     status = 0
     started = False
     ended = False
     source: Any = None
-    _error: ProxyError | None = None
+    error: ProxyError | None = None
     _encoder: Any = None
+    _untidy = False  # there is something to be cleaned up in the end
 
     # What Twisted sets per instance, and is the same for all of ours.
     queued = False
@@ -98,15 +100,17 @@ class TwistedRequest(server.Request):
 
     @lazy
     def notifications(self) -> list[Deferred[None]]:
+        self._untidy = True
         return []
 
     @lazy
     def args(self) -> dict[bytes, list[bytes]]:
-        query = self.head.query
+        query = self.target_query
         return http.parse_qs(query, 1) if query else {}
 
     @lazy
     def content(self) -> Any:
+        self._untidy = True
         return BytesIO()
 
     @lazy
@@ -139,13 +143,14 @@ class TwistedRequest(server.Request):
 
     @lazy
     def _segments(self) -> tuple[list[bytes], list[bytes]]:
-        segments = [unquote_to_bytes(segment) for segment in self.head.path[1:].split(b"/")]
+        path = self.path
+        segments = [unquote_to_bytes(segment) for segment in path[1:].split(b"/")]
         route = self.route
         if route is None or not route.strip:
             return [], segments
         target = self.target_path
         # The prefix itself, without a slash behind it, is the resource itself, as where Twisted mounts it.
-        whole = target == b"/" and not self.head.path.endswith(b"/")
+        whole = target == b"/" and not path.endswith(b"/")
         gone = len(segments) - (0 if whole else target.count(b"/"))
         return segments[:gone], segments[gone:]
 
@@ -173,7 +178,7 @@ class TwistedRequest(server.Request):
 
     def write(self, data: bytes) -> None:
         if self.ended:
-            if self._error is None:
+            if self.error is None:
                 raise RuntimeError("Request.write called on a request after Request.finish was called.")
             return  # it has failed, and whoever writes may not know it yet
         source = self.source

@@ -47,6 +47,9 @@ FRAMING = frozenset((b"connection", b"content-length", b"keep-alive", b"transfer
 #: Statuses whose responses have no body, whatever their fields say (RFC 9112 section 6.3).
 BODYLESS = frozenset((*range(100, 200), 204, 304))
 
+#: Methods that do the same when they are done twice (RFC 9110 section 9.2.2).
+IDEMPOTENT = frozenset((b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE", b"TRACE"))
+
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 
 _CONTROLS = bytes((*range(9), *range(10, 32), 127))

@@ -78,21 +78,22 @@ def combined(wall: Callable[[], float] = time) -> Format:
         if now != second:
             second, stamp = now, _local_time(now)
         head = request.head
-        user = b"-"
-        if head.marks is None or b"authorization:" in head.marks:
+        user = request.remote_user or b"-"
+        if not request.remote_user and (head.marks is None or b"authorization:" in head.marks):
             authorization = head.first(b"authorization")
             if authorization is not None:
                 user = basic_user(authorization)
         target = head.target
-        agent = head.first(b"user-agent")
-        referer = head.first(b"referer")
-        if agent is None:  # an empty one is told as such, as nginx does
-            agent = b"-"
-        if referer is None:
-            referer = b"-"
-        if (target + agent + referer + user).translate(None, _SAFE):
-            target, agent, referer, user = escape(target), escape(agent), escape(referer), escape(user)
-        return b'%b - %b [%b] "%b %b %b" %d %d "%b" "%b"' % (
+        section = head.section
+        if section is None or section.block is not head.block:
+            fields = _fields_told(head)
+        else:
+            fields = section.told
+            if fields is None:
+                fields = section.told = _fields_told(head)
+        if (target + user).translate(None, _SAFE):
+            target, user = escape(target), escape(user)
+        return b'%b - %b [%b] "%b %b %b" %d %d %b' % (
             request.client_ip,
             user,
             stamp,
@@ -101,11 +102,19 @@ def combined(wall: Callable[[], float] = time) -> Format:
             head.version,
             record.status,
             record.sent,
-            referer,
-            agent,
+            fields,
         )
 
     return line
+
+
+def _fields_told(head: Any) -> bytes:
+    """
+    The fields that :func:`combined` tells, in quotes: Referer and User-Agent.
+    """
+    referer, agent = head.first(b"referer"), head.first(b"user-agent")
+    # An empty one is told as such, as nginx does.
+    return b'"%b" "%b"' % (b"-" if referer is None else escape(referer), b"-" if agent is None else escape(agent))
 
 
 def json(wall: Callable[[], float] = time) -> Format:
@@ -141,6 +150,8 @@ def json(wall: Callable[[], float] = time) -> Format:
                 text += f',"{name}":{_quoted(value)}'
         if route is not None and route.name:
             text += f',"route":{quote(route.name)}'
+        if request.remote_user:
+            text += f',"user.name":{_quoted(request.remote_user)}'
         if record.upstream:
             text += f',"upstream":{quote(record.upstream)}'
         if record.reason:
@@ -192,6 +203,26 @@ def _local_time(now: float) -> bytes:
     here = localtime(now)
     month = _MONTHS[here.tm_mon - 1]
     return f"{here.tm_mday:02d}/{month}/{here.tm_year}:{strftime('%H:%M:%S %z', here)}".encode()
+
+
+def _pieces(lines: list[bytes], at_once: int) -> list[bytes]:
+    """
+    Lines as pieces to write, the last one first: whole lines, of ``at_once`` bytes together if they are not longer.
+    """
+    pieces: list[bytes] = []
+    some: list[bytes] = []
+    size = 0
+    for line in lines:
+        size += len(line) + 1
+        if size > at_once and some:
+            some.append(b"")
+            pieces.append(b"\n".join(some))
+            some, size = [], len(line) + 1
+        some.append(line)
+    some.append(b"")
+    pieces.append(b"\n".join(some))
+    pieces.reverse()
+    return pieces
 
 
 class AccessLog:
@@ -254,20 +285,22 @@ class AccessLog:
         """
         if not self._batch:
             return
-        self._batch.append(b"")
-        rest = memoryview(b"\n".join(self._batch))
-        self._batch.clear()
+        pieces = _pieces(self._batch, self._sink.at_once)
+        self._batch = []
         self._size = 0
+        rest = memoryview(b"")
         try:
             if self._torn:
                 self._sink.write(b"\n")
                 self._torn = False
-            while rest:
-                written = self._sink.write(rest)
-                self._torn = rest[written - 1] != 0x0A
-                rest = rest[written:]
+            while pieces:
+                rest = memoryview(pieces.pop())
+                while rest:
+                    written = self._sink.write(rest)
+                    self._torn = rest[written - 1] != 0x0A
+                    rest = rest[written:]
         except OSError as error:
-            self._lose(bytes(rest).count(b"\n"), error)
+            self._lose(sum(bytes(piece).count(b"\n") for piece in (rest, *pieces)), error)
         else:
             if self._lost:
                 _log.warn("access log {path}: writing again; {lost} lines were lost", path=self.path, lost=self._lost)

@@ -75,19 +75,20 @@ _TAKEN_OUT: Final = HOP_BY_HOP | {b"expect", b"http2-settings"}
 _NOTHING: Final[frozenset[bytes]] = frozenset()
 
 #: Marks of a head (``http.message.MARKS``) that passes as it is.
-_PASSED: Final = frozenset((b"host:", b"connection:", b"if-", b"range:", b"authorization:"))
+_PASSED: Final = frozenset((b"host:", b"connection:", b"if-", b"range:", b"want-", b"authorization:"))
 _NOT_KNOWN: Final = (b"?",)
 
 
 def forwarded_target(request: Any) -> bytes:
     """
-    The request-target for the upstream: as it came, unless the route takes a prefix away.
+    The request-target for the upstream: as it came, unless the route takes a prefix away, or rewrites it.
     """
     head: RequestHead = request.head
     path: bytes = request.target_path
-    if path is head.path:
+    query: bytes | None = request.target_query
+    if path is head.path and query is head.query:
         return head.target
-    return path if head.query is None else b"%b?%b" % (path, head.query)
+    return path if query is None else b"%b?%b" % (path, query)
 
 
 def forwarded_head(request: Any, head: RequestHead, target: bytes, named: frozenset[bytes] = _NOTHING) -> bytes:
@@ -119,7 +120,9 @@ def forwarded_head(request: Any, head: RequestHead, target: bytes, named: frozen
                 te = value
         elif lower[2:11] == b"forwarded" and lower[:1] == b"x":
             # X-Forwarded-anything, and its spellings with other separators, which some servers take for the same.
-            if request.from_trusted and b"_" not in lower and b"." not in lower:
+            if lower in request.vouched:
+                lines.append(name + b": " + value)
+            elif request.from_trusted and b"_" not in lower and b"." not in lower:
                 if lower == b"x-forwarded-for":
                     forwarded_for = value if forwarded_for is None else forwarded_for + b", " + value
                 elif lower == b"x-forwarded-proto":
@@ -131,7 +134,8 @@ def forwarded_head(request: Any, head: RequestHead, target: bytes, named: frozen
         elif (lower != b"forwarded" or request.from_trusted) and lower != requestid.LOWER:
             lines.append(name + b": " + value)
     if connection is not None and connection.lower() not in _USUAL:
-        listed = frozenset([option.strip(b" \t") for option in connection.lower().split(b",")]) - _OPTIONS
+        listed = frozenset([option.strip(b" \t") for option in connection.lower().split(b",")])
+        listed = listed - _OPTIONS - request.vouched
         if not listed <= named:
             return forwarded_head(request, head, target, listed | named)
     if not hosted:
@@ -158,11 +162,14 @@ def forwarded_head(request: Any, head: RequestHead, target: bytes, named: frozen
 
 def _spliced_head(request: Any, head: RequestHead, target: bytes) -> bytes:
     """
-    The same for a head of which nothing but a ``Connection: keep-alive`` is to be taken out: its field section passes
-    as it was received, in one piece.
+    The same for a head of which nothing but Connection is to be taken out: its field section passes as it was received,
+    in one piece.
     """
     block: bytes = head.block  # type: ignore[assignment]  # the caller has looked
-    if b"connection:" in head.marks:  # type: ignore[operator]
+    section = head.section
+    if section is not None and section.block is block:
+        block = section.passed or section.without_connection()
+    elif b"connection:" in head.marks:  # type: ignore[operator]
         start = head.lowered.find(b"\r\nconnection:")
         block = block[:start] + block[head.lowered.find(b"\r\n", start + 2) :]
     channel = request.channel
@@ -183,7 +190,7 @@ def prepared_head(request: Any, target: bytes) -> tuple[RequestHead, tuple[Any, 
     """
     original: RequestHead = request.head
     # What Connection names goes before the policies come, so that a client cannot have their fields taken out again.
-    named = connection_options(original.fields) - _OPTIONS | {b"connection"}
+    named = connection_options(original.fields) - _OPTIONS - request.vouched | {b"connection"}
     fields = Fields([field for field in original.fields if field[0] not in named])
     head = RequestHead(original.method, target, original.version, fields)
     head.host = original.host

@@ -1,0 +1,87 @@
+"""
+Paths and queries that are put together: what may stand in them as it is, and what is percent-encoded.  Pure.
+
+A path is edited in one form, in which nothing is lost: its percent-escapes are decoded but for ``%2F`` and ``%25``, so
+that a slash that is data stays one, and a percent sign is always the beginning of one of these two.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
+_KEPT: Final = frozenset((b"2F", b"25"))
+
+# RFC 3986: what is no pchar (section 3.3), nor a slash; in an argument of a query (section 3.4), what would end it is
+# encoded too.
+_NOT_PATH: Final = re.compile(rb"%2F|%25|[^A-Za-z0-9._~!$&'()*+,;=:@/-]", re.DOTALL)
+_NOT_MATCH: Final = re.compile(rb"%2F|[^A-Za-z0-9._~!$&'()*+,;=:@/-]", re.DOTALL)
+_NOT_TEXT: Final = re.compile(rb"[^A-Za-z0-9._~!$&'()*+,;=:@/-]", re.DOTALL)
+_NOT_ARGUMENT: Final = re.compile(rb"[^A-Za-z0-9._~!$'()*,;:@/?-]", re.DOTALL)
+_NOT_URL: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})|[^A-Za-z0-9._~!$&'()*+,;=:@/?%-]", re.DOTALL)
+
+
+def editable(raw: bytes) -> bytes:
+    """
+    A path as it is edited, from one that was sent.
+    """
+    if b"%" not in raw:
+        return raw
+
+    def decoded(match: re.Match[bytes]) -> bytes:
+        digits = match[1].upper()
+        return b"%" + digits if digits in _KEPT else bytes.fromhex(digits.decode())
+
+    return _ESCAPE.sub(decoded, raw)
+
+
+def _encoded(match: re.Match[bytes]) -> bytes:
+    found = match[0]
+    return found if len(found) > 1 else b"%%%02X" % found[0]
+
+
+def quoted(path: bytes) -> bytes:
+    """
+    A path that was edited, as it is sent.
+    """
+    return _NOT_PATH.sub(_encoded, path)
+
+
+def quoted_match(path: bytes) -> bytes:
+    """
+    A part of a normalised path, in which only ``%2F`` is an escape, as it is sent.
+    """
+    return _NOT_MATCH.sub(_encoded, path)
+
+
+def quoted_text(text: bytes) -> bytes:
+    """
+    Any bytes, as a part of a path: a percent sign is one.
+    """
+    return _NOT_TEXT.sub(_encoded, text)
+
+
+def quoted_argument(text: bytes) -> bytes:
+    """
+    Any bytes, as a name or a value in a query.
+    """
+    return _NOT_ARGUMENT.sub(_encoded, text)
+
+
+def quoted_url(text: bytes) -> bytes:
+    """
+    A part of a target, in which what is encoded is so already: what cannot stand in one is encoded.
+    """
+    return _NOT_URL.sub(_encoded, text)
+
+
+def climbs(raw: bytes) -> bool:
+    """
+    Has a path, as it is to be sent, a segment that names another, ``.`` or ``..``, however it is spelled?
+    """
+    if b"." not in raw and b"%" not in raw:
+        return False
+    once = _ESCAPE.sub(lambda match: bytes.fromhex(match[1].decode()), raw)
+    twice = _ESCAPE.sub(lambda match: bytes.fromhex(match[1].decode()), once)
+    return any(segment in (b".", b"..") for text in (once, twice) for segment in re.split(rb"[/\\]", text))
