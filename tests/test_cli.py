@@ -7,13 +7,16 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import redirect_stderr, redirect_stdout
-from io import StringIO
+from io import BytesIO, StringIO, TextIOWrapper
 from pathlib import Path
+from time import time
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 import twistginx
 from twistginx import cli
+from twistginx.http.signature import BadSignature, Signer
 
 GOOD = """
 [log]
@@ -166,3 +169,54 @@ class UsageTests(CommandTestCase):
             status, out, err = self.command(*arguments)
             self.assertEqual((status, out), (2, ""))
             self.assertIn("usage: twistginx", err)
+
+
+class SignURLTests(CommandTestCase):
+    """
+    ``twistginx sign-url``.
+    """
+
+    KEY = b"0123456789abcdef"
+
+    def sign(self, *arguments, key=KEY + b"\n"):
+        """
+        With the key on standard input.
+        """
+        with mock.patch.object(sys, "stdin", TextIOWrapper(BytesIO(key))):
+            return self.command("sign-url", "--key", "a", *arguments)
+
+    def test_link(self):
+        """
+        The link that it prints holds as long as it says, and for whom it says.
+        """
+        signer = Signer({b"a": self.KEY})
+        for url, start in (
+            ("/a/b?c=d", ""),
+            ("https://example.com/a/b", "https://example.com"),
+            ("http://[::1]:8080/?x", "http://[::1]:8080"),
+        ):
+            for client in ("", "192.0.2.1"):
+                status, out, err = self.sign(url, "--expires", "10m", "--client", client)
+                self.assertEqual((status, err), (0, ""))
+                self.assertTrue(out.startswith(url))
+                target = out.strip().removeprefix(start).encode()
+                signer.check(target, time() + 590, client.encode())
+                self.assertRaises(BadSignature, signer.check, target, time() + 601, client.encode())
+
+    def test_wrong(self):
+        """
+        What cannot be signed is said, and nothing printed.
+        """
+        for arguments, key, problem in (
+            (("/a",), b"\n", "there is no key on standard input"),
+            (("a",), self.KEY, "'a' has no path"),
+            (("https://example.com",), self.KEY, "has no path"),
+            (("/a b",), self.KEY, "has no path"),
+            (("/ü",), self.KEY, "percent-encoded"),
+            (("/a#b",), self.KEY, "has a fragment"),
+            (("/a?key=1",), self.KEY, "an argument that is the signature's"),
+            (("/a", "--expires", "1"), self.KEY, "has no unit"),
+        ):
+            status, out, err = self.sign(*arguments, key=key)
+            self.assertEqual((status, out), (1, ""))
+            self.assertIn(problem, err)

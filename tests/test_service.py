@@ -21,12 +21,14 @@ from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 
 import twistginx.net.listener
-import twistginx.service
+import twistginx.service.program
 from twistginx.build.generation import Generation, ListenerPlan
 from twistginx.config import schema
 from twistginx.errors import ConfigError, Problem
 from twistginx.observe.errorlog import ErrorLog
-from twistginx.service import GRACE, Service, StartError, freeze_heap
+from twistginx.service.heap import freeze_heap
+from twistginx.service.program import StartError
+from twistginx.service.server import GRACE, Service
 
 
 class Port:
@@ -172,11 +174,11 @@ class ServiceTestCase(SynchronousTestCase):
         self.reactor = Reactor()
         self.events = []
         self.said = []
-        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGQUIT):
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGQUIT):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
         globalLogPublisher.addObserver(self.observe)
         self.addCleanup(globalLogPublisher.removeObserver, self.observe)
-        self.patch(twistginx.service, "raise_descriptor_limit", lambda: self.descriptors)
+        self.patch(twistginx.service.program, "raise_descriptor_limit", lambda: self.descriptors)
         self.service = Service(self.reactor, "site.toml", settle=lambda: self.settled.append(self.service.generation))
         self.settled = []
         self.patch(self.service, "prepare", self.prepare)
@@ -528,9 +530,11 @@ class ReloadTests(ServiceTestCase):
         self.assertNoResult(first)
         self.patch(twistginx.net.listener, "serverFromString", endpoint)
         self.next = last = generation(80, 82)
-        self.successResultOf(self.service.reload())
+        second = self.service.reload()
+        self.assertNoResult(second)
         slow.callback(Port(self.reactor, 81))
-        self.successResultOf(first)
+        self.assertTrue(self.successResultOf(first).done)
+        self.assertTrue(self.successResultOf(second).done)
         self.assertIs(self.service.generation, last)
         self.assertEqual(self.service.counters.reloads, 2)
 

@@ -8,7 +8,7 @@ anything has asked for a reactor, and ``twistd --reactor=epoll twistginx`` has i
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
@@ -29,7 +29,12 @@ from twistginx.config import schema
 from twistginx.errors import ConfigError
 from twistginx.observe.errorlog import ErrorLog, TwistdLog
 from twistginx.observe.sink import STANDARD
-from twistginx.service import Service, freeze_heap
+from twistginx.service.heap import freeze_heap
+from twistginx.service.notify import SystemdStatus
+from twistginx.service.program import Program
+from twistginx.service.server import Service
+from twistginx.service.upgrade import Predecessor
+from twistginx.workers.master import Master, count_of_workers
 
 #: What ``twistd`` logs to when it is a daemon and is told nothing.
 _DAEMON_LOG: Final = "twistd.log"
@@ -49,7 +54,7 @@ class Options(usage.Options):
     optParameters: ClassVar = [["config", "c", "etc/site.toml", "The configuration file."]]
     compData = usage.Completions(optActions={"config": usage.CompleteFiles("*.toml")})
 
-    service: Service
+    service: Program
 
     def opt_version(self) -> None:
         """
@@ -65,18 +70,29 @@ class Options(usage.Options):
         A file that is wrong is no wrong use of ``twistd``, whose usage is not what the user needs to read: all problems
         go to standard error, and the exit status is 1.
         """
-        self.service = Service(reactor, self["config"], settle=freeze_heap)
+        predecessor = Predecessor.from_environment()
+        status = SystemdStatus.from_environment(succeeds=predecessor is not None)
+        self.service = Service(reactor, self["config"], settle=freeze_heap, status=status)
         try:
             generation = self.service.prepare_first()
         except ConfigError as error:
-            sys.exit("\n".join(map(str, error.problems)))
+            text = "\n".join(map(str, error.problems))
+            if predecessor is not None:
+                predecessor.failed(text)
+            status.failed(text)
+            sys.exit(text)
+        if count_of_workers(generation) > 1:
+            self.service = Master(reactor, self["config"], settle=freeze_heap, status=status)
+            generation = self.service.prepare_first()
+        self.service.predecessor = predecessor
+        self.service.twistd = self._twistd
         log = generation.root.log
         self.service.error_log = self._error_log(log.error)
         if log.access.path == "stdout" and self._is_daemon:
             _log.warn("[log].access is stdout, which a daemon does not have: name a file")
 
     @property
-    def _twistd(self) -> Mapping[str, Any]:
+    def _twistd(self) -> MutableMapping[str, Any]:
         """
         The options of ``twistd`` itself, or of ``twist``.
         """
@@ -107,7 +123,7 @@ class Options(usage.Options):
         return ErrorLog(str(configured.path), configured.level)
 
 
-def makeService(options: Options) -> Service:
+def makeService(options: Options) -> Program:
     """
     What ``twistd`` starts.
     """

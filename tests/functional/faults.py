@@ -33,7 +33,7 @@ from twistginx.http.upload import Upload
 from twistginx.net.relay import Relay
 from twistginx.net.tlslayer import TLSLayer
 from twistginx.resources.exchange import Exchange
-from twistginx.service import Service
+from twistginx.service.server import Service
 
 #: Seconds after which a part has failed.
 LIMIT = 10
@@ -320,7 +320,7 @@ class Rig:
         self.service = service = Service(self.reactor, path)
         service.ticker.resolution = 0.05
         generation = service.prepare_first()
-        service.commit(generation, await service._bind(generation))
+        await service.commit(await service.bind(generation))
         (self.listener,) = service.listeners.values()
         self.listener.frontend.log = lambda request, record: self.records.append((record.status, record.reason))
         # What is made once in a process, or in a reactor, is made now.

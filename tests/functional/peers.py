@@ -97,7 +97,13 @@ class Running:
     @ivar log: the file that holds what it printed.
     """
 
-    def __init__(self, arguments: Sequence[str], directory: Path, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        directory: Path,
+        environment: dict[str, str] | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> None:
         self.name = Path(arguments[0]).name
         self.log = directory / f"{self.name}-{time.monotonic_ns()}.log"
         with self.log.open("wb") as output:
@@ -109,6 +115,7 @@ class Running:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=descriptors,
             )
         self.pid = self._process.pid
 
@@ -161,11 +168,17 @@ class PeerTestCase(SynchronousTestCase):
         self.addCleanup(shutil.rmtree, self.directory, ignore_errors=True)
         self.running: list[Running] = []
 
-    def start(self, *arguments: str, port: int | None = None, environment: dict[str, str] | None = None) -> Running:
+    def start(
+        self,
+        *arguments: str,
+        port: int | None = None,
+        environment: dict[str, str] | None = None,
+        descriptors: Sequence[int] = (),
+    ) -> Running:
         """
-        Start a program, and wait until it listens on C{port}.
+        Start a program, which is to have C{descriptors} too, and wait until it listens on C{port}.
         """
-        running = Running(arguments, self.directory, environment)
+        running = Running(arguments, self.directory, environment, descriptors)
         self.running.append(running)
         self.addCleanup(running.stop)
         if port is not None:

@@ -73,6 +73,17 @@ class LimitTests(SynchronousTestCase):
         self.assertEqual(self.connect(self.one), "served")
         self.assertEqual((self.one.refusals.counts, self.one.accepted), ({"connection_limit": 1}, 2))
 
+    def test_workers(self) -> None:
+        """
+        What the process may have is divided among workers, and nobody gets less than one.
+        """
+        for connections, workers, share in ((10, 1, 10), (10, 3, 4), (1, 8, 1)):
+            self.capacity.allow(connections, workers)
+            limit = self.capacity.limit
+            assert limit is not None
+            self.assertEqual(limit.connections, share)
+        self.assertEqual(limit.setting, "[process].max_connections = 1, among 8 workers")
+
     def test_process(self) -> None:
         """
         The limit of the process is for all its listeners together, those that were closed and still drain included.

@@ -333,6 +333,18 @@ class RefusalTests(ProxiedTestCase):
         self.assertEqual(self.client.events, ["made", "lost"])
         self.assertEqual((self.said, self.listener.refusals.counts), ([], {}))
 
+    def test_drain_in_time(self) -> None:
+        """
+        Where there is time, they may go on: they have something to ask.
+        """
+        wire = self.accept()
+        self.listener.parting = 1.0
+        self.listener.drain()
+        wire.flush()
+        self.assertEqual(self.client.events, ["made"])
+        self.listener.abort()
+        wire.flush()
+
     def test_abort(self) -> None:
         """
         They can be cut as well.

@@ -116,6 +116,21 @@ class TableTests(SynchronousTestCase):
         ):
             self.assertEqual(self.contexts[table.context_for(name)], expected, name)
 
+    def test_patterns(self) -> None:
+        """
+        A regex is asked after the names and wildcards, the first one that is found counts.
+        """
+        a, wide, deep, default = self.contexts.keys() - {None}
+        named = [("~^shop-[0-9]+[.]", a), ("~^shop-", wide), ("*.test", deep)]
+        table = TLSTable.of(named, default)
+        for name, context in (
+            (b"shop-1.example", a),
+            (b"shop-x.example", wide),
+            (b"shop-1.test", deep),
+            (b"other.example", default),
+        ):
+            self.assertIs(table.context_for(name), context, name)
+
     def test_no_default(self) -> None:
         """
         Without a default, nobody is served who does not ask for a name of ours.

@@ -121,6 +121,19 @@ class ErrorLogTests(SynchronousTestCase):
         self.assertTrue(verifyObject(ILogObserver, self.log))
         self.assertEqual(self.said(), "2025-11-22T08:00:00Z [info] twistginx.service: text\n")
 
+    def test_journal(self):
+        """
+        Where systemd's journal reads it, every line has its priority, and no time; elsewhere it does not.
+        """
+        self.said()
+        status = os.stat(self.path)
+        self.patch(os, "environ", {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"})
+        text = self.said(LogLevel.error, "first\n<0>second")
+        self.assertTrue(text.endswith("text\n<3>twistginx.service: first\n<3>    <0>second\n"), text)
+        self.assertTrue(self.said(LogLevel.warn).endswith("\n<4>twistginx.service: text\n"))
+        self.patch(os, "environ", {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino + 1}"})
+        self.assertTrue(self.said().endswith("\n2025-11-22T08:00:00Z [info] twistginx.service: text\n"))
+
     def test_level(self):
         """
         What is less important than the level is not written; what says no level counts as information.

@@ -13,6 +13,7 @@ from twisted.internet.testing import MemoryReactorClock
 from twistginx.build.building import Key
 from twistginx.build.generation import ListenerPlan
 from twistginx.config import schema
+from twistginx.config.regex import Regex
 from twistginx.errors import ConfigError
 from twistginx.net import tlscontext
 from twistginx.net.capacity import Limit
@@ -46,16 +47,20 @@ class Place:
             frontend.default = site
             self._default = context
         for name in names:
-            if name.startswith("*."):
+            if name.startswith("~"):
+                frontend.patterns = (*frontend.patterns, (Regex.parse(name[1:]), site))
+            elif name.startswith("*."):
                 wildcards = [*frontend.wildcards, (name[1:].encode(), site)]
                 frontend.wildcards = tuple(sorted(wildcards, key=lambda entry: -len(entry[0])))
             else:
                 frontend.sites[name.encode()] = site
             self._contexts.append((name, context))
 
-    def plan(self, endpoint: str, ticker: Ticker) -> ListenerPlan:
+    def plan(self, endpoint: str, ticker: Ticker, workers: int = 1) -> ListenerPlan:
         """
         What its listener is to be.
+
+        :param workers: among how many processes its limit is divided.
         """
         options = self.options
         peers, connections = options.proxy_protocol, options.limits.connections
@@ -65,7 +70,7 @@ class Place:
             self.frontend,
             self._server(ticker),
             None if peers is None else ProxyProtocol(peers, ticker, options.timeouts.header),
-            None if connections is None else Limit(connections, f"limits.connections = {connections}"),
+            None if connections is None else Limit(-(-connections // workers), f"limits.connections = {connections}"),
         )
 
     def _server(self, ticker: Ticker) -> TLSServer | None:

@@ -4,13 +4,14 @@ A generation: everything that serves one version of the configuration, and what 
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from attrs import define, field, frozen
 
 from twistginx.config import schema
 from twistginx.errors import Problem
+from twistginx.net.board import Board
 from twistginx.net.capacity import Capacity, Limit
 from twistginx.net.listener import Listener
 from twistginx.net.proxied import ProxyProtocol
@@ -19,6 +20,7 @@ from twistginx.net.tls import TLSServer
 from twistginx.observe import accesslog
 from twistginx.observe.counters import Counters
 from twistginx.routing.router import Site
+from twistginx.shared.embedded import EmbeddedStore
 from twistginx.upstream.pool import Upstream
 
 
@@ -29,6 +31,14 @@ class Runtime:
 
     :ivar kept: what modules keep over reloads, by their keys; of the live generation.
     :ivar capacity: what all listeners together may hold; its limit is that of the live generation.
+    :ivar memory: what the master has made for all its workers to share (``shared.embedded``); None: this process is
+        alone.
+    :ivar board: where the workers tell each other what they have found out.
+    :ivar workers: how many processes share the work.  What the configuration allows the server as a whole is divided by
+        it.
+    :ivar reports: what there is to report of this process beside its counters, as JSON, by name.
+    :ivar commands: what an operator can do to the running configuration, by name; each takes the request and gives the
+        answer, as JSON, and raises ValueError when it cannot.
     """
 
     reactor: Any
@@ -36,13 +46,18 @@ class Runtime:
     counters: Counters = field(factory=Counters)
     kept: dict[Hashable, Any] = field(factory=dict)
     capacity: Capacity = field(factory=Capacity)
+    memory: EmbeddedStore | None = None
+    board: Board = field(factory=Board)
+    workers: int = 1
+    reports: dict[str, Callable[[], Any]] = field(factory=dict)
+    commands: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = field(factory=dict)
 
     def adopt(self, generation: Generation) -> None:
         """
         ``generation`` is the live one: what it keeps is kept, and nothing else.
         """
         self.kept = generation.kept
-        self.capacity.allow(generation.root.process.max_connections)
+        self.capacity.allow(generation.root.process.max_connections, self.workers)
 
 
 @frozen(eq=False)

@@ -11,9 +11,11 @@ from pathlib import Path
 from twistginx.build.building import Building
 from twistginx.build.endpoints import Endpoints, parse_endpoint
 from twistginx.build.generation import Generation, Runtime
+from twistginx.build.networks import Networks
 from twistginx.build.sites import Sites
 from twistginx.build.upstreams import Upstreams
 from twistginx.config import schema
+from twistginx.config.disk import Disk
 from twistginx.config.load import draft
 from twistginx.errors import ConfigError, Problem
 from twistginx.observe import accesslog
@@ -29,16 +31,23 @@ def build(root: schema.Root, registry: Registry, runtime: Runtime) -> Generation
     return _built(Building(root, registry, runtime))
 
 
-def prepare(path: str | Path, registry: Registry, environment: Mapping[str, str], runtime: Runtime) -> Generation:
+def prepare(
+    path: str | Path,
+    registry: Registry,
+    environment: Mapping[str, str],
+    runtime: Runtime,
+    disk: Disk | None = None,
+) -> Generation:
     """
     Read and build the configuration at ``path``.
 
     What cannot be built is reported together with what cannot be read, so that nobody has to mend a file twice.
 
     :param environment: where ``{env.X}`` is looked up.
+    :param disk: what files are read from; None: a new one.
     :raise ConfigError: with every problem; complaints about plugins are with them, as warnings.
     """
-    drafted = draft(path, registry, environment)
+    drafted = draft(path, registry, environment, disk)
     building = Building(drafted.root, registry, runtime)
     try:
         generation = _built(building)
@@ -59,10 +68,12 @@ def _built(building: Building) -> Generation:
     root = building.root
     generation = building.generation
     building.upstreams = Upstreams(building)
+    building.networks = Networks(building)
     generation.warnings.extend(root.warnings)
     generation.warnings.extend(building.complaints())
     for name, config in root.upstreams.items():
         building.attempt(("upstream", name), partial(building.upstreams.add, config))
+    building.networks.build()
     building.attempt(("log", "access"), partial(_open_access_log, building))
     endpoints = Endpoints(root)
     sites = Sites(building, endpoints)
@@ -75,7 +86,7 @@ def _built(building: Building) -> Generation:
     if building.problems:
         raise ConfigError(problems=root.source.sorted(problem for _, problem in building.problems))
     for text, place in endpoints.places.items():
-        generation.listeners[text] = place.plan(text, building.runtime.ticker)
+        generation.listeners[text] = place.plan(text, building.runtime.ticker, building.runtime.workers)
     return generation
 
 

@@ -62,17 +62,20 @@ class Capacity:
         self._listeners = [each for each in self._listeners if each() not in (None, listener)]
         self._listeners.append(ref(listener))
 
-    def allow(self, connections: int | None) -> None:
+    def allow(self, connections: int | None, workers: int = 1) -> None:
         """
         Set the limit.
 
         :param connections: None: half as many as there are descriptors, since a connection that is proxied has two,
             and who is served already is to find some left.
+        :param workers: among how many processes they are divided.
         """
         needed = _ENOUGH
         if connections is not None:
-            needed = 2 * connections
-            self.limit = Limit(connections, f"[process].max_connections = {connections}")
+            share = -(-connections // workers)
+            needed = 2 * share
+            among = f", among {workers} workers" if workers > 1 else ""
+            self.limit = Limit(share, f"[process].max_connections = {connections}{among}")
         elif self.descriptors is not None:
             number = max(1, self.descriptors // 2)
             of = f"half of the {self.descriptors} open files that are allowed"

@@ -7,7 +7,7 @@ change meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from itertools import pairwise
@@ -115,17 +115,20 @@ class Certificate:
         return tuple(found)
 
 
-def load_certificate(cert: Path, key: Path | None = None) -> Certificate:
+def load_certificate(
+    cert: Path, key: Path | None = None, read: Callable[[Path], bytes] = Path.read_bytes
+) -> Certificate:
     """
     Read a certificate with its chain, and its key.
 
     :param key: None where ``cert`` holds the key as well.
+    :param read: reads a file, or raises OSError.
     :raise ConfigError: with the key ``cert`` or ``key``, when a file cannot be read, is something else, or the two do
         not belong together.
     """
-    pem = _read(cert, "cert")
+    pem = _read(cert, "cert", read)
     certificates = _parse_certificates(pem, cert, "cert")
-    key_pem = pem if key is None else _read(key, "key")
+    key_pem = pem if key is None else _read(key, "key", read)
     private_key = _parse_key(key_pem, key or cert, "cert" if key is None else "key")
     ours = _public_bytes(private_key.public_key())
     matching = [place for place, each in enumerate(certificates) if _public_bytes(each.public_key()) == ours]
@@ -148,14 +151,15 @@ def load_certificate(cert: Path, key: Path | None = None) -> Certificate:
     )
 
 
-def load_authorities(path: Path, key: str = "ca") -> str:
+def load_authorities(path: Path, key: str = "ca", read: Callable[[Path], bytes] = Path.read_bytes) -> str:
     """
     Read the certificates of authorities that are to be trusted, as PEM text.
 
     :param key: the name of the option, for the error.
+    :param read: reads a file, or raises OSError.
     :raise ConfigError: when the file cannot be read or holds no certificate.
     """
-    certificates = _parse_certificates(_read(path, key), path, key)
+    certificates = _parse_certificates(_read(path, key, read), path, key)
     return b"".join(each.public_bytes(Encoding.PEM) for each in certificates).decode("ascii")
 
 
@@ -167,9 +171,9 @@ def uncovered(names: Iterable[str], certificates: Iterable[Certificate]) -> tupl
     return tuple(name for name in names if not any(each.covers(name) for each in certificates))
 
 
-def _read(path: Path, key: str) -> bytes:
+def _read(path: Path, key: str, read: Callable[[Path], bytes]) -> bytes:
     try:
-        return path.read_bytes()
+        return read(path)
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror or error}", key, "a PEM file") from error
 

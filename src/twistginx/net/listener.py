@@ -5,12 +5,13 @@ A bound address, whatever serves it.
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Iterable
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IAddress,
@@ -26,11 +27,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistginx.errors import TwistginxError
+from twistginx.net.activation import mismatch
 from twistginx.net.capacity import Capacity, Limit, Refusals
 from twistginx.net.proxyprotocol import ProxyHeader
 
 #: Connections that the kernel may hold for us; Twisted's own default is 50.  Linux takes no more than this unless told.
 BACKLOG: Final = 4096
+
+#: Seconds that a connection without work is left open when it is drained, where there are as many.
+PARTING: Final = 1.0
 
 #: Seconds between two looks at whether the last connection has ended.
 _LOOK: Final = 0.05
@@ -71,6 +76,7 @@ class Listener(Factory):
     :ivar limit: how many connections there may be, swapped at commit; None: as many as the process may have.
     :ivar connections: the protocols that are open.  They add and remove themselves.
     :ivar leaving: protocols that only tell their client that there are too many.  They add and remove themselves.
+    :ivar parting: seconds that a connection without work is left open when it is drained.
     :ivar accepted: how many connections came, ever.
     :ivar refusals: those of them that were turned away.
     """
@@ -89,6 +95,7 @@ class Listener(Factory):
         self.limit: Limit | None = None
         self.connections: set[Any] = set()
         self.leaving: set[Any] = set()
+        self.parting = 0.0
         self.accepted = 0
         self.refusals = Refusals(endpoint, reactor)
         self._capacity = capacity
@@ -106,6 +113,13 @@ class Listener(Factory):
         Where it is bound, once it is.
         """
         return None if self._port is None else self._port.getHost()
+
+    @property
+    def port(self) -> Any:
+        """
+        What the endpoint has made, once it has; None after the listener was closed.
+        """
+        return self._port
 
     def open(self) -> Deferred[None]:
         """
@@ -198,9 +212,15 @@ class Listener(Factory):
         return list(getattr(self.frontend, "alpn", ()))
 
     def _listen(self) -> Deferred[IListeningPort]:
-        listening: Deferred[IListeningPort] = serverFromString(
-            self._reactor, with_backlog(self.endpoint, self.backlog)
-        ).listen(self)
+        endpoint: Any = serverFromString(self._reactor, with_backlog(self.endpoint, self.backlog))
+        if isinstance(endpoint, AdoptedStreamServerEndpoint):
+            wrong = mismatch(endpoint.fileno, endpoint.addressFamily)
+            if wrong:
+                raise ListenError(wrong)
+            # It closes what it has adopted.  systemd's own descriptor stays open, for a later reload, for workers and
+            # for an upgrade.
+            endpoint.fileno = os.dup(endpoint.fileno)
+        listening: Deferred[IListeningPort] = endpoint.listen(self)
         return listening
 
     def _opened(self, port: IListeningPort) -> None:
@@ -231,10 +251,18 @@ async def end_connections(clock: IReactorTime, listeners: Iterable[Listener], se
     :return: how many connections were cut.
     """
     listeners = tuple(listeners)
+    told: set[Any] = set()
     for listener in listeners:
-        listener.drain()
+        listener.parting = PARTING if seconds > PARTING else 0.0
     deadline = clock.seconds() + seconds
-    while any(listener.connections for listener in listeners) and clock.seconds() < deadline:
+    while True:
+        for listener in listeners:
+            # Some were accepted when the listener was closed, some have done a handshake since.
+            for connection in listener.connections - told:
+                connection.drain()
+        told = set().union(*(listener.connections for listener in listeners))
+        if not told or clock.seconds() >= deadline:
+            break
         await deferLater(clock, _LOOK)
     cut = sum(listener.abort() for listener in listeners)
     if cut:

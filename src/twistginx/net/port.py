@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twisted.internet import tcp, unix
 from twisted.internet.address import UNIXAddress
 from twisted.python.failure import Failure
+from twisted.python.lockfile import FilesystemLock
 
 from twistginx.net.transport import Connection
 from twistginx.net.transport_socket import inet_address
@@ -73,6 +74,9 @@ class _Accepting(tcp.Port):
     # Others may have the same open socket: shutdown would end it for them too.
     _shouldShutdown = False
 
+    #: Does another process accept from the same queue?
+    is_shared = False
+
     _server: AbstractServer | None = None
 
     def startListening(self) -> None:
@@ -83,6 +87,7 @@ class _Accepting(tcp.Port):
         """
         inherited = self.reactor.inherited.pop(self.key, None) if self._preexistingSocket is None else None
         if inherited is None:
+            self.is_shared = self._preexistingSocket is not None
             super().startListening()
         else:
             self._take_over(inherited if isinstance(inherited, socket.socket) else socket.socket(fileno=inherited))
@@ -90,6 +95,7 @@ class _Accepting(tcp.Port):
     def _take_over(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         sock.set_inheritable(False)
+        self.is_shared = True
         self.factory.doStart()
         self.connected = True
         self.socket = sock
@@ -120,7 +126,22 @@ class _Accepting(tcp.Port):
 
     def connectionLost(self, reason: Failure) -> None:
         self.stopReading()
+        self.serve_queue()
         super().connectionLost(reason)
+
+    def serve_queue(self) -> None:
+        """
+        Serve those who have connected and were not accepted yet: the system would reset them when the socket is closed.
+        Where others have the socket, they do that.
+        """
+        if self.is_shared or not self.reactor.running:
+            return
+        for _ in range(self.backlog or socket.SOMAXCONN):
+            try:
+                sock, _ = self.socket.accept()
+            except OSError:
+                return
+            self.reactor.attach(self._accepted(), sock)
 
     def _accepted(self) -> Connection:
         connection = self.connection_class(self.reactor, self)
@@ -146,6 +167,15 @@ class TCPPort(_Accepting):
         """
         return ("tcp", self.interface, self.port)
 
+    def createInternetSocket(self) -> socket.socket:
+        """
+        A socket to bind; it may have an address that another of ours has, while ``reactor.sharing``.
+        """
+        sock = super().createInternetSocket()
+        if self.reactor.sharing:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        return sock
+
     def admit(self, connection: Connection) -> Any:
         """
         Build the protocol of an accepted connection.
@@ -167,7 +197,7 @@ class UnixPort(_Accepting, unix.Port):
     A listening UNIX socket.
 
     :ivar owns_path: the path goes when the port stops.  True where we have bound it; False for an inherited socket.
-        Set it to False when another process goes on with the socket.
+        Set it to False when another process, or another port, goes on with the socket.
     """
 
     connection_class = UnixConnection
@@ -199,12 +229,49 @@ class UnixPort(_Accepting, unix.Port):
         name = os.fsdecode(connection.peer.name or b"")
         protocol.makeConnection(unix.Server(sock, protocol, name, self, self.sessionno, self.reactor))
 
+    def startListening(self) -> None:
+        """
+        Listen, on a socket of our own or on the inherited one.
+
+        :raise CannotListenError: when binding fails.
+        """
+        sock, self._preexistingSocket = self._preexistingSocket, None
+        if sock is None:
+            super().startListening()
+        else:
+            self._take_over(sock)  # the path and its mode are systemd's, or whose ever the socket is
+
+    def own(self, other: UnixPort | None = None) -> None:
+        """
+        From now on the path is ours, and its lock with it.
+
+        :param other: whose they were; None: a process that is gone.
+        """
+        self.owns_path = True
+        if other is not None:
+            self.lockFile = other.lockFile
+            other.disown()
+        elif self.wantPID:
+            # The lock names a process that gives the path away: it is not waited for.
+            with suppress(FileNotFoundError):
+                os.unlink(self._bindPath + b".lock")
+            self.lockFile = FilesystemLock(self._bindPath + b".lock")
+            self.lockFile.lock()
+
+    def disown(self) -> None:
+        """
+        From now on the path is another port's, of this process or of another.
+        """
+        self.owns_path = False
+        self.lockFile = None
+
     def _take_over(self, sock: socket.socket) -> None:
         self.owns_path = False
         super()._take_over(sock)
 
     def connectionLost(self, reason: Failure) -> None:
         self.stopReading()
+        self.serve_queue()
         if self.owns_path and not self._bindPath.startswith(b"\0"):
             with suppress(FileNotFoundError):
                 os.unlink(self._bindPath)

@@ -105,9 +105,10 @@ class ProxiedConnection(Protocol):
 
     def drain(self) -> None:
         """
-        There is no work yet that could be finished.
+        Who comes here has something to ask, and is told to go after that, where there is time.
         """
-        self.transport.loseConnection()
+        if not self.listener.parting:
+            self.transport.loseConnection()
 
     def _end(self) -> None:
         self._ended = True

@@ -58,6 +58,7 @@ class TwistginxReactor(AsyncioSelectorReactor):
     :ivar inherited: listening sockets that another process has bound, to be used instead of binding: from the ``key``
         of a port (``("tcp", interface, port)`` or ``("unix", path as bytes)``) to a socket or a descriptor.
         ``listenTCP`` and ``listenUNIX`` take what they use out of it, and own it from then on.
+    :ivar sharing: may a socket that is bound now have the address of another one?  It takes ``SO_REUSEPORT`` on both.
     :ivar connections: the open ones.
     :ivar ports: the ones that accept.
     """
@@ -65,6 +66,7 @@ class TwistginxReactor(AsyncioSelectorReactor):
     def __init__(self, loop: asyncio.AbstractEventLoop | None = None) -> None:
         self._own_loop = loop is None
         self.inherited: dict[tuple[Any, ...], socket.socket | int] = {}
+        self.sharing = False
         self.connections: set[Connection] = set()
         self.ports: set[Any] = set()
         self._attaching: set[asyncio.Task[Any]] = set()

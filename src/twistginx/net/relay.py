@@ -56,11 +56,17 @@ class Relay:
         self.idle = idle
         self.deadline = NEVER
         self.reason = ""
-        self.left = RelayEnd(self, LEFT_BROKE)
-        self.right = RelayEnd(self, RIGHT_BROKE)
+        self.left = self.end_of(LEFT_BROKE)
+        self.right = self.end_of(RIGHT_BROKE)
         self.left.other, self.right.other = self.right, self.left
         self._on_end = on_end
         self._joined = False
+
+    def end_of(self, broke: str) -> RelayEnd:
+        """
+        A new end; ``broke`` is the reason when it breaks.
+        """
+        return RelayEnd(self, broke)
 
     def abort(self) -> None:
         """

@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import ClientFactory
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistginx.errors import ProxyError
@@ -24,7 +25,7 @@ from twistginx.net.certificates import service_id, verify_identity
 from twistginx.net.clienthello import ClientHello, ClientHelloReader, NotClientHello
 from twistginx.net.timers import Ticker
 from twistginx.net.tlscontext import TLSTable, verifies
-from twistginx.net.tlshandshake import HANDSHAKE_TIMEOUT, reason_of
+from twistginx.net.tlshandshake import HANDSHAKE_TIMEOUT, OPEN, reason_of
 from twistginx.net.tlslayer import TLSLayer
 
 _DECODE_ERROR: Final = 50
@@ -118,9 +119,8 @@ class ServerTLS(TLSLayer):
 
     def drain(self) -> None:
         """
-        The listener closes: there is no work yet that could be finished.
+        Nothing: who comes here has something to ask, and will be told to go after that.
         """
-        self.loseConnection()
 
     def negotiate(self, data: bytes) -> None:
         """
@@ -175,11 +175,12 @@ class ClientTLS(TLSLayer):
         it aborts.
     """
 
-    __slots__ = ("_context", "_identity", "_server_name", "ready")
+    __slots__ = ("_context", "_identity", "_server_name", "_sessions", "ready")
 
     def __init__(self, protocol: IProtocol, factory: ClientTLSFactory) -> None:
         super().__init__(protocol, factory.ticker, factory.timeout)
         self.factory = factory
+        self._sessions = factory.sessions
         self._context = factory.context
         self._server_name = factory.server_name
         self._identity = factory.identity
@@ -189,8 +190,26 @@ class ClientTLS(TLSLayer):
         """
         We speak first.
         """
-        self.begin(self._context, server_side=False, server_name=self._server_name)
+        sessions = self._sessions
+        session = None if sessions is None else sessions.take()
+        self.begin(self._context, server_side=False, server_name=self._server_name, session=session)
         self.handshake()
+
+    def connectionLost(self, reason: Failure) -> None:
+        """
+        What was agreed on may serve another connection.
+        """
+        self.keep_session()
+        super().connectionLost(reason)
+
+    def keep_session(self) -> None:
+        """
+        Let later connections resume this one's session.  In TLS 1.3 the server sends it after the handshake, so there
+        may be none before something was read (RFC 8446 section 4.6.1).
+        """
+        sessions = self._sessions
+        if sessions is not None and self.state == OPEN:
+            sessions.keep(self._tls.session)
 
     def verify(self) -> None:
         """
@@ -229,11 +248,39 @@ class ClientTLS(TLSLayer):
         self.ready.errback(error)
 
 
+class Sessions:
+    """
+    The session that connections to one server have agreed on last, to be resumed by the next (RFC 8446 section 2.2).
+
+    It belongs to the context that it was made with, whose checks it has passed.
+    """
+
+    __slots__ = ("_last",)
+
+    def __init__(self) -> None:
+        self._last: ssl.SSLSession | None = None
+
+    def take(self) -> ssl.SSLSession | None:
+        """
+        A session to offer, or None.
+        """
+        return self._last
+
+    def keep(self, session: ssl.SSLSession | None) -> None:
+        """
+        Offer ``session`` from now on.  One without a ticket does not push out one that has it: before the server has
+        sent its ticket there is nothing in it to resume (TLS 1.3), or all that there will be (TLS 1.2).
+        """
+        if session is not None and (session.has_ticket or self._last is None):
+            self._last = session
+
+
 class ClientTLSFactory(ClientFactory):
     """
     Builds a :class:`ClientTLS` around each protocol of another factory.
 
     :ivar identity: whom the certificate must be for; None where that is not asked.
+    :ivar sessions: where sessions are kept; None: nowhere.
     """
 
     noisy = False
@@ -252,6 +299,7 @@ class ClientTLSFactory(ClientFactory):
         self.server_name = server_name.removesuffix(".") if server_name is not None else None
         self.ticker = ticker
         self.timeout = timeout
+        self.sessions: Sessions | None = None
 
     def doStart(self) -> None:
         """
@@ -291,6 +339,8 @@ def _identity(context: ssl.SSLContext, server_name: str | None) -> DNS_ID | IPAd
 class ClientEndpoint:
     """
     TLS over any client endpoint.  ``connect`` fires when the handshake is complete, with the protocol above TLS.
+
+    :ivar sessions: what its connections have agreed on, so that later ones need half a handshake.
     """
 
     def __init__(
@@ -307,10 +357,20 @@ class ClientEndpoint:
         self._server_name = server_name
         self._ticker = ticker
         self._timeout = timeout
+        self.sessions = Sessions()
+
+    def over(self, endpoint: IStreamClientEndpoint) -> ClientEndpoint:
+        """
+        The same, over another way to the same server.
+        """
+        other = ClientEndpoint(endpoint, self._context, self._server_name, self._ticker, self._timeout)
+        other.sessions = self.sessions
+        return other
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """
         :return: a Deferred that may be cancelled; a failure of TLS is a ``ProxyError``, others are the endpoint's.
         """
         wrapped = client_factory(factory, self._context, self._server_name, self._ticker, self._timeout)
+        wrapped.sessions = self.sessions
         return self._endpoint.connect(wrapped).addCallback(lambda layer: cast(ClientTLS, layer).ready)

@@ -17,6 +17,7 @@ from typing import Final
 
 from attrs import field, frozen
 
+from twistginx.config.regex import Regex
 from twistginx.errors import ConfigError
 from twistginx.net.certificates import Certificate
 
@@ -143,33 +144,40 @@ class TLSTable:
 
     :ivar exact: whole names, in lower case.
     :ivar wildcard: ``*.example.com`` under ``example.com``.
+    :ivar patterns: by regex, in the order of the file.
     :ivar default: for clients that name nothing, or nothing we know; None refuses them.
     """
 
     exact: Mapping[bytes, ssl.SSLContext] = field(factory=dict)
     wildcard: Mapping[bytes, ssl.SSLContext] = field(factory=dict)
     default: ssl.SSLContext | None = None
+    patterns: tuple[tuple[Regex, ssl.SSLContext], ...] = ()
 
     @classmethod
     def of(cls, named: Iterable[tuple[str, ssl.SSLContext]], default: ssl.SSLContext | None = None) -> TLSTable:
         """
-        From pairs of a name, ``example.com`` or ``*.example.com``, and its context; of equal names the first counts.
+        From pairs of a name, ``example.com``, ``*.example.com`` or ``~regex``, and its context; of equal names the
+        first counts.
         """
+        patterns: list[tuple[Regex, ssl.SSLContext]] = []
         exact: dict[bytes, ssl.SSLContext] = {}
         wildcard: dict[bytes, ssl.SSLContext] = {}
         for name, context in named:
+            if name.startswith("~"):
+                patterns.append((Regex.parse(name[1:]), context))
+                continue
             raw = name.lower().removesuffix(".").encode("idna" if not name.isascii() else "ascii")
             if raw.startswith(b"*."):
                 wildcard.setdefault(raw[2:], context)
             else:
                 exact.setdefault(raw, context)
-        return cls(exact, wildcard, default)
+        return cls(exact, wildcard, default, tuple(patterns))
 
     def context_for(self, server_name: bytes | None) -> ssl.SSLContext | None:
         """
         The context for a name as ``ClientHello.server_name`` has it; None: refuse.
 
-        The whole name first, then the longest wildcard.
+        The whole name first, then the longest wildcard, then the first regex.
         """
         if server_name is None:
             return self.default
@@ -185,4 +193,7 @@ class TLSTable:
                 context = self.wildcard.get(rest)
                 if context is not None:
                     return context
+        for regex, context in self.patterns:
+            if regex.find(server_name) is not None:
+                return context
         return self.default

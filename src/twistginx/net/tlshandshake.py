@@ -107,11 +107,19 @@ class TLSHandshake(Layer):
 
     # What happens.
 
-    def begin(self, context: ssl.SSLContext, server_side: bool, server_name: str | None = None) -> None:
+    def begin(
+        self,
+        context: ssl.SSLContext,
+        server_side: bool,
+        server_name: str | None = None,
+        session: ssl.SSLSession | None = None,
+    ) -> None:
         """
         From now on ``context`` says what may be agreed on.
+
+        :param session: to be resumed, if the server still knows it; one of this context.
         """
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name)
+        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side, server_name, session)
 
     def handshake(self) -> None:
         """

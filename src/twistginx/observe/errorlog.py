@@ -21,6 +21,9 @@ LEVELS: Final = {level.name: place for place, level in enumerate(LogLevel.iterco
 #: What does not say its level is as important as this.
 _UNSAID: Final = LEVELS["info"]
 
+#: What the journal calls them (sd-daemon(3)).
+_PRIORITIES: Final = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
+
 #: Control characters, which would talk to the reader's terminal.  A traceback needs its line ends and tabs.
 _CONTROL: Final = {code: f"\\x{code:02X}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\t\n"}
 
@@ -33,12 +36,18 @@ class ErrorLog:
     Lines after the first of one event are indented, so that no text can look like another event.  An event that
     cannot be written is dropped: there is nowhere left to say so.
 
+    Where the journal of systemd reads it, a line begins with its priority, ``<4>twistginx.service: text``, without a time,
+    which the journal knows.
+
     :ivar level: the least level that is written, a key of :data:`LEVELS`.
+    :ivar origin: who writes, where several processes do: ``[warn] worker 2: twistginx.service: text``.
     """
 
-    def __init__(self, path: str, level: str = "info") -> None:
+    def __init__(self, path: str, level: str = "info", origin: str = "") -> None:
         self._sink = Sink(path)
         self.level = level
+        self.origin = origin
+        self._before = f"{origin}: " if origin else ""
         self._least = LEVELS[level]
 
     @property
@@ -85,11 +94,16 @@ class ErrorLog:
         if failure is not None:
             text = f"{text}\n{failure.getTraceback()}"
         if text:
-            time = strftime("%Y-%m-%dT%H:%M:%SZ", gmtime(event.get("log_time")))
             place = event.get("log_namespace", "-")
             if place == "log_legacy":
                 place = "twisted"  # its own, from before it had namespaces
-            line = f"{time} [{name}] {place}: {text}".translate(_CONTROL).rstrip("\n").replace("\n", "\n    ")
+            if self._sink.is_journal:
+                before = more = f"<{_PRIORITIES.get(name, 6)}>"
+            else:
+                before, more = f"{strftime('%Y-%m-%dT%H:%M:%SZ', gmtime(event.get('log_time')))} [{name}] ", ""
+            line = (
+                f"{before}{self._before}{place}: {text}".translate(_CONTROL).rstrip("\n").replace("\n", f"\n{more}    ")
+            )
             with suppress(OSError):
                 self._sink.write(line.encode("utf-8", "backslashreplace") + b"\n")
 

@@ -5,6 +5,9 @@ Where log lines go: a file, standard output or standard error.
 from __future__ import annotations
 
 import os
+import select
+import stat
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -25,11 +28,41 @@ class Sink:
     :ivar path: an absolute path, ``stdout`` or ``stderr``.
     """
 
-    __slots__ = ("_descriptor", "path")
+    __slots__ = ("_at_once", "_descriptor", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._descriptor: int | None = STANDARD.get(path)
+        self._at_once = 0
+
+    @property
+    def at_once(self) -> int:
+        """
+        How many bytes of one write stay together when other processes write too: what is appended to a file does, and
+        into a pipe ``PIPE_BUF`` (pipe(7)).
+        """
+        if not self._at_once:
+            if self._descriptor is None:
+                return sys.maxsize
+            with suppress(OSError):
+                mode = os.fstat(self._descriptor).st_mode
+                self._at_once = select.PIPE_BUF if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else sys.maxsize
+        return self._at_once or sys.maxsize
+
+    @property
+    def is_journal(self) -> bool:
+        """
+        Does systemd's journal read it?  It says so in ``JOURNAL_STREAM`` (systemd.exec(5)): the device and the inode of
+        what it has made our standard error, or output.
+        """
+        stream = os.environ.get("JOURNAL_STREAM")
+        if not stream or self._descriptor is None:
+            return False
+        try:
+            status = os.fstat(self._descriptor)
+        except OSError:
+            return False
+        return stream == f"{status.st_dev}:{status.st_ino}"
 
     def open(self) -> None:
         """

@@ -9,9 +9,12 @@ from typing import Any, Literal
 
 from attrs import Attribute, field, frozen
 
-from twistginx.config.tables.fields import at_least
+from twistginx.config.tables.fields import at_least, positive
 from twistginx.config.template import LogTemplate
 from twistginx.config.units import Duration
+
+#: How many workers there may be: the memory that they share has room for twice as many, for replacements.
+MOST_WORKERS = 120
 
 
 @frozen
@@ -19,14 +22,31 @@ class Process:
     """
     ``[process]``: the process itself.
 
+    :ivar workers: how many processes serve: a number, or "auto": one for each core that this one may use, or
+        whose time its control group (a container's) allows.  With one, the process that was started serves; with more
+        it is their master, and serves nothing itself.
+    :ivar worker_timeout: how long a worker may be deaf, because something keeps it busy, until it is killed and another
+        one takes its place.
+    :ivar reload_on_change: reload when a file of the configuration changes: the file itself, what it includes,
+        certificates, keys, and what ``{file.PATH}`` names.
+    :ivar control: the path of a UNIX socket that takes orders (``twistginx ctl``), readable for this user alone.
     :ivar drain_timeout: how long, at the end, connections may go on with what they are doing.
     :ivar max_connections: how many clients may be connected at once, on all listeners together; one more is answered
-        503, or under TLS and in a stream closed.  None: half as many as the process may have open files, because a
-        connection that is proxied has two.
+        503, or under TLS and in a stream closed.  They are divided among the workers.  None: half as many as the
+        process may have open files, because a connection that is proxied has two.
     """
 
+    workers: Literal["auto"] | int = field(default=1)
+    worker_timeout: Duration = field(default=Duration(30), validator=positive)
+    reload_on_change: bool = False
+    control: Path | None = None
     drain_timeout: Duration = Duration(30)
     max_connections: int | None = field(default=None, validator=at_least(1))
+
+    @workers.validator
+    def _check_workers(self, attribute: Attribute[Any], value: str | int) -> None:
+        if value != "auto" and not 1 <= int(value) <= MOST_WORKERS:
+            raise ValueError(f'is {value}; expected "auto", or a number from 1 to {MOST_WORKERS}')
 
 
 @frozen

@@ -1,0 +1,3 @@
+"""
+Several processes that serve together: the master, the workers, and what they tell each other.
+"""
