@@ -20,8 +20,16 @@ from attrs import NOTHING, Attribute, Factory, fields, has
 
 from twistginx.config import schema
 from twistginx.config.address import HostName, ServerAddress, parse_endpoint
+from twistginx.config.convert import key_of
+from twistginx.config.glob import Glob
 from twistginx.config.headernames import parse_header_pattern
-from twistginx.config.networks import NetworkSet
+from twistginx.config.networks import Entry, NetworkSet
+from twistginx.config.rates import ByteRate, Rate
+from twistginx.config.regex import Regex
+from twistginx.config.serviceurl import ServiceURL
+from twistginx.config.tables.health import Octets, Statuses
+from twistginx.config.tables.match import Wanted, parse_method, parse_path
+from twistginx.config.tables.upstream import parse_ip_address
 from twistginx.config.template import Template
 from twistginx.config.units import Duration, Size
 from twistginx.registry import BUILT_IN, Registry
@@ -37,6 +45,9 @@ TABLES = (
     ("``[log]``", schema.Log),
     ("``[upstream.NAME]``", schema.Upstream),
     ("``[listener.NAME]``", schema.Listener),
+    ("``[networks]``", schema.Networks),
+    ("``[match.NAME]``", schema.Match),
+    ("``[map.NAME]``", schema.Map),
     ("``[[site]]``", schema.Site),
     ("``[defaults]``, ``[site.defaults]``", schema.Defaults),
     ("``[[site.route]]``", schema.Route),
@@ -49,6 +60,8 @@ KINDS = {
     "policy": "Policies: what stands around a resource",
     "balance": "Balancers",
     "stream": "What takes the connections of a stream",
+    "store": "``[shared]``: what workers and machines share",
+    "discovery": "Where servers are found",
 }
 
 #: Keys that are not fields of their classes: name, kind, text.
@@ -58,7 +71,14 @@ MORE = {
             "balance",
             'name or table, default: "round_robin"',
             "How one is chosen: the name of a balancer, or a table ``{ NAME = { options } }``.",
-        )
+        ),
+        (
+            "discover",
+            "table",
+            "Where more servers are found; a table for each source: ``etcd``, ``file``, ``http``, ``srv``, plugins.",
+        ),
+        ("hash_key", "template", 'Short for ``balance = { hash = { hash_key = "..." } }``.'),
+        ("servers_file", "path", 'Short for ``discover = { file = "..." }``.'),
     ],
     schema.Stream: [
         ("upstream", "text", 'Short for one ``[[stream.route]]`` with ``proxy = { upstream = "..." }``.'),
@@ -66,16 +86,32 @@ MORE = {
 }
 
 #: The same for texts that a function parses.
-PARSED = {parse_endpoint: "endpoint or name", parse_header_pattern: "name or pattern"}
+PARSED = {
+    parse_endpoint: "endpoint or name",
+    parse_header_pattern: "name or pattern",
+    parse_ip_address: "IP address",
+    parse_method: "method",
+    parse_path: "path",
+}
 
 #: A type, as a reader calls it; a subclass is called like its base.
 WORDS = {
     Duration: "duration",
     Size: "size",
+    Rate: "rate",
+    ByteRate: "rate of bytes",
     ServerAddress: "address",
+    ServiceURL: "URL",
     HostName: "host name",
+    Entry: "address or list",
     NetworkSet: "list of networks",
     Template: "template",
+    Statuses: "statuses",
+    Regex: "regular expression",
+    Glob: "glob",
+    Wanted: "text or ~regex",
+    schema.Match: "condition",
+    Octets: "text",
     Path: "path",
     bool: "true or false",
     int: "number",
@@ -144,7 +180,7 @@ def keys(cls: type) -> Iterator[tuple[str, Attribute[Any], Any]]:
     hints = get_type_hints(cls, include_extras=True)
     for attribute in fields(cls):
         if not attribute.metadata.get("composed"):
-            yield attribute.name, attribute, hints[attribute.name]
+            yield key_of(attribute), attribute, hints[attribute.name]
 
 
 def tables_of(hint: Any) -> Iterator[type]:
@@ -164,7 +200,7 @@ def table(cls: type) -> str:
     text, said = manual(cls)
     parts = [tidy(text), ""]
     for name, attribute, hint in keys(cls):
-        inner = list(tables_of(hint))
+        inner = [each for each in tables_of(hint) if each is not cls]  # one within itself is told of once
         about = ", ".join(word for word in (kind(hint), default(attribute)) if word)
         entry = said.get(name, "")
         parts.append(f"``{name}`` ({about})")

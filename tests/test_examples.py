@@ -21,6 +21,7 @@ import twistginx
 from twistginx.build.generation import Generation, Runtime
 from twistginx.build.prepare import build, prepare
 from twistginx.config import schema
+from twistginx.config.convert import key_of
 from twistginx.config.load import load
 from twistginx.errors import ConfigError
 from twistginx.net.timers import Ticker
@@ -169,7 +170,7 @@ class ReferenceTests(SynchronousTestCase):
         tables = [each for each in classes if each.__module__.startswith("twistginx.config.tables.")]
         tables += [registry.find(each.kind, each.name).Config for each in BUILT_IN]
         return {
-            attribute.name
+            key_of(attribute)
             for table in tables
             if table not in (schema.Use, schema.Root)
             for attribute in fields(table)
@@ -181,7 +182,7 @@ class ReferenceTests(SynchronousTestCase):
         Every key, every resource, policy and balancer is mentioned.
         """
         text = PAGE.read_text("utf-8")
-        mentioned = set(re.findall(r"``([a-z_]+)", text))
+        mentioned = set(re.findall(r"``([a-z0-9_]+)", text))
         self.assertEqual((self.keys() | {each.name for each in BUILT_IN}) - mentioned, set())
 
     def test_made(self) -> None:

@@ -6,12 +6,14 @@ A reason that nothing here provokes is one that the program cannot have, and doe
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.defer import fail
@@ -24,6 +26,7 @@ from tests.http.conversation import Answer, answers
 from tests.net.authority import CA, CA_PEM
 from twistginx.errors import REASONS, Fault, ProxyError
 from twistginx.http import requestid
+from twistginx.policies import spool
 from twistginx.testing import Connection, MemoryServer
 
 SITE = """
@@ -55,6 +58,23 @@ SITE = """
     [[site.route]]
     path = "/broken"
     app = "tests.test_failures:Broken"
+    [[site.route]]
+    path = "/key"
+    api_key = { keys = { ann = "sha256:0000000000000000000000000000000000000000000000000000000000000000" } }
+    proxy = { upstream = "app" }
+    [[site.route]]
+    path = "/asked"
+    forward_auth = { upstream = "app", path = "/verify" }
+    proxy = { upstream = "app" }
+    [[site.route]]
+    path = "/spooled"
+    spool = { quota = "1MB" }
+    proxy = { upstream = "app" }
+    [[site.route]]
+    path = "/rated"
+    rate_limit = "1/d"
+    concurrency = 1
+    proxy = { upstream = "app" }
     [[site.route]]
     path = "/app"
     proxy = { upstream = "app" }
@@ -329,6 +349,63 @@ def destination_unavailable(test: FailureCase) -> None:
     test.says(ask("/app", "GET", *test.fields))
 
 
+def connection_limit_reached(test: FailureCase) -> None:
+    upstream = test.server.generation.upstreams["app"]
+    upstream.peers[0].max_connections = 0
+    upstream.begin(upstream.peers[0])
+    upstream.roster.queue.size = 0
+    test.says(ask("/app", "GET", *test.fields))
+
+
+def authentication_required(test: FailureCase) -> None:
+    test.says(ask("/key", "GET", *test.fields))
+
+
+def authentication_unavailable(test: FailureCase) -> None:
+    test.says(ask("/asked", "GET", *test.fields))
+    test.server.refuse()
+
+
+def limit(test: FailureCase, name: str) -> Any:
+    """
+    The policy of that name of the route that has limits.
+    """
+    (route,) = [route for route in test.server.generation.sites[0].routes if route.prefix == b"/rated"]
+    (policy,) = [admit.__self__ for admit in route.admit if type(admit.__self__).__module__.endswith(name)]
+    return policy
+
+
+def rate_limited(test: FailureCase) -> None:
+    limit(test, "rate_limit").admit(SimpleNamespace(client_ip=b"192.0.2.1"))
+    test.says(ask("/rated", "GET", *test.fields))
+
+
+def concurrency_limited(test: FailureCase) -> None:
+    limit(test, "concurrency").admit(SimpleNamespace(client_ip=b"192.0.2.1"))
+    test.says(ask("/rated", "GET", *test.fields))
+
+
+def store_away(test: FailureCase) -> None:
+    def take(*_: object) -> None:
+        raise ProxyError("store_away", setting="shared.on_failure = deny")
+
+    limit(test, "rate_limit")._take = take
+    test.says(ask("/rated", "GET", *test.fields))
+
+
+def spool_full(test: FailureCase) -> None:
+    test.says(ask("/spooled", "POST", "Content-Length: 900000", *test.fields))
+    test.says(ask("/spooled", "POST", "Content-Length: 900000", *test.fields))
+
+
+def storage_full(test: FailureCase) -> None:
+    def write_all(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    test.patch(spool, "_write_all", write_all)
+    test.says(ask("/spooled", "POST", "Content-Length: 900000", *test.fields) + b"x" * 300000)
+
+
 def shutting_down(test: FailureCase) -> None:
     test.upstream()
     for listener in test.server.listeners.values():
@@ -404,7 +481,7 @@ class EveryReasonTests(FailureCase):
         """
         provoked = {word for word in REASONS if word in globals()}
         self.assertEqual(set(REASONS) - ELSEWHERE, provoked)
-        self.assertTrue(30 <= len(REASONS) <= 40, len(REASONS))
+        self.assertTrue(30 <= len(REASONS) <= 48, len(REASONS))
 
     def test_one_word(self) -> None:
         """
@@ -420,7 +497,9 @@ class EveryReasonTests(FailureCase):
             self.assertEqual(self.server.runtime.counters.requests, 1)
             upstreams = self.server.generation.upstreams.values()  # type: ignore[union-attr]
             held = sum(upstream.peers[0].failures for upstream in upstreams)
-            self.assertEqual(held, 1 if reason.fault is Fault.UPSTREAM else 0, word)
+            # The service that was to say who asks has failed as an upstream, too.
+            blamed = reason.fault is Fault.UPSTREAM or word == "authentication_unavailable"
+            self.assertEqual(held, 1 if blamed else 0, word)
             if word in UNTOLD:
                 continue
             answer = self.answer()

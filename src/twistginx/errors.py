@@ -120,6 +120,7 @@ _NO, _UNSENT, _REUSED = Retry.NEVER, Retry.UNSENT, Retry.REUSED
 REASONS: Final = _table(
     # What the client did.
     ("http_request_error", _C, 400, _NO, "The request could not be understood."),
+    ("authentication_required", _C, 401, _NO, "Who asks must say so, and prove it."),
     ("http_request_denied", _C, 403, _NO, "The request is not allowed."),
     ("destination_not_found", _C, 404, _NO, "There is nothing at this address."),
     ("method_not_allowed", _C, 405, _NO, "This method is not allowed here."),
@@ -129,6 +130,8 @@ REASONS: Final = _table(
     ("request_target_too_long", _C, 414, _NO, "The address is too long."),
     ("expectation_failed", _C, 417, _NO, "The expectation of the request cannot be met."),
     ("misdirected_request", _C, 421, _NO, "This server does not answer for that name on this connection."),
+    ("rate_limited", _C, 429, _NO, "There were too many requests in a short time."),
+    ("concurrency_limited", _C, 429, _NO, "There are too many requests at the same time."),
     ("request_header_too_large", _C, 431, _NO, "The head of the request is too large."),
     ("client_disconnected", _C, 499, _NO, "The client left before it was answered."),
     ("response_write_timeout", _C, 499, _NO, "The client did not take its answer."),
@@ -154,6 +157,11 @@ REASONS: Final = _table(
     ("http_upgrade_failed", _U, 502, _NO, "The upstream server changed the protocol without being asked."),
     # What we did, or are told to do.
     ("destination_unavailable", _S, 503, _UNSENT, "No upstream server is available."),
+    ("authentication_unavailable", _S, 503, _NO, "It cannot be found out now who may come in."),
+    ("store_away", _S, 503, _NO, "It cannot be found out now what is within the limits."),
+    ("connection_limit_reached", _S, 503, _NO, "All upstream servers have as much to do as they may."),
+    ("spool_full", _S, 503, _NO, "There is no room for the body of the request now."),
+    ("storage_full", _S, 507, _NO, "There is no room for the body of the request on this server."),
     ("connection_limit", _S, 503, _NO, "This server has too many connections."),
     ("shutting_down", _S, 503, _NO, "This server is being stopped."),
     ("proxy_internal_error", _S, 500, _NO, "Something went wrong in this server."),
@@ -169,7 +177,11 @@ class ProxyError(TwistginxError):
     :ivar setting: for a timeout or a limit, the key that sets it, such as ``upstream.app.timeouts.connect = 3s``.
     :ivar fields: that the answer is to carry, as ``(name, value)``: Allow, Retry-After.
     :ivar received: the status that the upstream server had sent when it failed; 0 when it had sent none.
+    :ivar page: what the client is shown instead of our page: a Content-Type and a body; None: ours.
+    :ivar status: what the client is answered.
     """
+
+    page: tuple[bytes, bytes] | None = None
 
     def __init__(
         self,
@@ -178,8 +190,13 @@ class ProxyError(TwistginxError):
         setting: str = "",
         fields: tuple[tuple[bytes, bytes], ...] = (),
         received: int = 0,
+        status: int = 0,
     ) -> None:
+        """
+        :param status: another than that of the row; 0: that.
+        """
         self.reason = REASONS[word]
+        self.status = status or self.reason.status
         self.detail = detail
         self.setting = setting
         self.fields = fields

@@ -19,7 +19,7 @@ class IDeclaration(Interface):
     One line of a plugin file: that a module exists, and where.  Nothing is imported until the name is used.
     """
 
-    kind = Attribute("'resource', 'policy', 'balance' or 'stream'.")
+    kind = Attribute("'resource', 'policy', 'balance', 'stream', 'store' or 'discovery'.")
     name = Attribute("The key in the TOML file.")
     module = Attribute("The dotted name of the module.")
 
@@ -64,6 +64,12 @@ class IPolicyModule(IModule):
 
     A table replaces the one that it would inherit, unless the module has ``merge(inherited, own) -> Config``, which is
     given both Configs.  Merging twice is merging once.
+
+    A module that says ``guards = True`` decides by ``admit`` who may come in, as ``access`` and the authentications do:
+    where a route says ``satisfy = "any"``, one such policy that returns None is enough.
+
+    What ``make`` returns may have ``identity``: names, in lower case (bytes), of fields that the policy puts into requests
+    to say who asks.  On all routes of the site they are taken out of what clients send.
     """
 
     rank = Attribute(
@@ -76,11 +82,19 @@ class IPolicyModule(IModule):
 
 class IBalanceModule(IModule):
     """
-    ``make`` returns a callable ``pick(peers, request, tried) -> peer | None``.
+    ``make`` returns a callable ``pick(peers, request, tried) -> peer | None``, or an object with such a method.
 
-    ``peers`` is the sequence of peers that may be chosen now, ``request`` what is to be sent (None on a raw stream),
-    ``tried`` the set of peers that this request has failed on already.  None means that none is left.  It is pure: it
-    never waits.  An object with ``forget(peer)`` hears of peers that left.
+    ``peers`` is the sequence of peers that may be chosen now; it is another object whenever anything about it is another
+    thing, so that what was computed for it may be kept as long as it is the same.  A peer has ``label`` (bytes: its
+    address), ``share`` (int: what it is to take, in proportion to the others), ``begun`` and ``ended`` (ints: how many
+    requests and streams), and ``latency`` (seconds, where the object says ``timed = True``).
+
+    ``request`` is what is to be sent.  On a raw stream it is an object that has nothing but ``client_ip``; it may be None.
+    ``tried`` is the set of peers that are of no use: this request has failed on them, or they have no room.  None means
+    that none is left.  It is pure: it never waits.
+
+    Where the object has ``began(peer)`` and ``ended(peer)``, it hears of every request and stream, whoever picked the
+    peer; where it has ``forget(peer)``, of peers that left.
     """
 
 
@@ -88,6 +102,123 @@ class IStreamModule(IModule):
     """
     ``make`` returns an object whose ``build_protocol(address)`` answers one raw connection with an IProtocol.
     """
+
+
+class IDiscoveryModule(IModule):
+    """
+    Where the servers of an upstream are found.  ``make`` returns an :class:`IDiscovery`, for one upstream; nobody is
+    asked before it begins.
+    """
+
+
+class IDiscovery(Interface):
+    """
+    Says who the servers are, from ``begin`` to ``end``.
+    """
+
+    label = Attribute("What the log calls it (str): ``srv _http._tcp.app``.  Without secrets.")
+
+    def begin(finding):
+        """
+        Begin to look.  Runs in the reactor.
+
+        :param finding: an :class:`IFinding`, which may be told at once, or later.
+        """
+
+    def end():
+        """
+        Look no more, and say nothing more.  It may begin again.
+
+        :return: None, or a Deferred that fires when all is released.
+        """
+
+
+class IFinding(Interface):
+    """
+    Who is told what was found.  Names among the servers are looked up by whoever is told.
+    """
+
+    resolver = Attribute(
+        "How this upstream looks names up, a ``twistginx.upstream.discovery.lookup.Resolver``: "
+        "``await resolver.services(name)`` and ``await resolver.look_up(name)``."
+    )
+
+    def found(servers):
+        """
+        These are all the servers that there are now.  Those that were there before go on with their connections, their
+        health and their counters.
+
+        :param servers: what may stand in ``servers``: addresses (str), or tables (dict) with ``to``, ``weight`` and the
+            other keys; or ``twistginx.config.schema.Server``.  An empty list says that there are none.  A list with a
+            mistake in it changes nothing, and is logged.
+        """
+
+    def missed(reason):
+        """
+        Nothing was found out; what was found before holds.
+
+        :param reason: for the log (str), which says it once.
+        """
+
+
+class IStoreModule(IModule):
+    """
+    Where state is that workers and machines share.  ``make`` returns an :class:`IStore`.
+
+    ``Config`` describes the whole table ``[shared]``: ``store`` (text: the name of the module, or a URL whose scheme is
+    that), and whatever else this store wants to know.  It has no ``from_shorthand``.
+    """
+
+
+class IStore(Interface):
+    """
+    Limits, counters and small values, by key.
+
+    Keys are bytes of any length that the caller chooses; they are bounded by whoever lets clients choose them.  All
+    times are seconds on the clock of the reactor, which is one clock for all workers of a machine; a store on another
+    machine uses its own instead.
+
+    What is oldest is forgotten first, when there is more than there is room for.
+
+    Every method may return a Deferred of what it says instead; a store that decides in this process does not.  A store
+    that cannot decide says what it has been told to say in that case, or fails with a :class:`ProxyError`,
+    ``store_away``.
+    """
+
+    def take(key, rate, burst, now, cost=1.0, delay=0.0):
+        """
+        Take ``cost`` tokens from the bucket of ``key``, if they are there, or will be within ``delay`` seconds.
+
+        :param rate: tokens a second that the bucket fills with.
+        :param burst: tokens that it holds.
+        :return: a :class:`twistginx.shared.verdict.Verdict`; ``twistginx.shared.verdict.judge`` is the arithmetic.
+        """
+
+    def acquire(key, limit, now):
+        """
+        Hold one more of what ``key`` counts, if fewer than ``limit`` (int) are held by all workers together.
+
+        :return: True when it is held; it is to be released then, once.  What a process holds is given back when it
+            dies.
+        """
+
+    def release(key):
+        """
+        Hold one fewer.  Never fails.
+        """
+
+    def put(key, value, ttl, now):
+        """
+        Remember ``value`` (up to 400 bytes) for ``ttl`` seconds.
+
+        :return: its version (int), larger than that of any value that was put before.
+        :raise ValueError: for a value that is too long.
+        """
+
+    def get(key, now):
+        """
+        What was put: ``(value, version)``, or None.
+        """
 
 
 class IStreaming(Interface):
@@ -107,6 +238,11 @@ class IContext(Interface):
     ticker = Attribute("The coarse clock, :class:`twistginx.net.timers.Ticker`.")
     log = Attribute("A ``twisted.logger.Logger`` whose namespace is the module's.")
     base = Attribute("The directory (pathlib.Path) that relative paths of this table resolve against.")
+    store = Attribute("What workers and machines share, an :class:`IStore`.")
+    place = Attribute(
+        "Where this table stands, by names and not by numbers (str), so that state can be found again after a reload "
+        "and on another machine."
+    )
 
     def upstream(name):
         """
@@ -124,9 +260,56 @@ class IContext(Interface):
         :return: what ``factory`` returned, now or in an earlier generation.
         """
 
+    def start_and_stop(life):
+        """
+        Start what is kept with the first generation that asks for it, and stop it with the last.
+
+        :param life: an :class:`ILife`.
+        """
+
+    def watched(path, parse):
+        """
+        A file that is read again when it changes, without a reload; shared with all who read it in the same way.
+
+        :param path: a ``pathlib.Path``.
+        :param parse: a function of a module, from the content (bytes) to a value; it may run in another thread, and
+            raises ValueError with a short reason.
+        :return: an object whose ``value`` is what the file says now.  When it becomes wrong, or goes, that is what it
+            said before.
+        :raise ConfigError: when it cannot be read now, or is wrong.
+        """
+
+    def addresses(entries, key):
+        """
+        Who is meant by a list of addresses, with its files and the names of ``[networks]``.
+
+        :param entries: ``config.networks.Entry`` objects.
+        :param key: where they stand, for errors.
+        :return: an object with ``contains(address)``; the address is bytes, ``request.client_ip`` for instance.
+        :raise ConfigError: for a name that nothing has, and a file that cannot be read.
+        """
+
+    def resource(name, options, key):
+        """
+        The resource that a table of that name would make here.
+
+        :param options: the arguments (dict) of its ``Config``.
+        :param key: what says so in this module's own table, for errors.
+        :raise ConfigError: when it cannot be made.
+        """
+
     def template(text):
         """
         Compile ``text`` (a ``config.template.Template``) to a callable ``(request) -> bytes``.
+        """
+
+    def condition(written, key):
+        """
+        Compile what a request must have (a ``config.schema.Match``, or the name of one), to a callable
+        ``(request, path)`` that says whether it has it; the path is ``request.matched_path``.
+
+        :param key: where it stands, for errors.
+        :raise ConfigError: for a name that nothing has.
         """
 
 
@@ -151,7 +334,16 @@ class IPolicy(Interface):
         """
         What leaves for the upstream: ``head`` (a ``RequestHead``) may be changed in place.
 
-        :return: None, or a filter for the request's body (``feed(data) -> bytes``, ``finish() -> bytes``).
+        :return: None, or an :class:`IBodyFilter` for the request's body; of that, ``feed`` and ``finish`` are used.
+        """
+
+    def link(route, routes):
+        """
+        All routes of the site are made.  Called once, at build.
+
+        :param route: the one that has this policy (a ``routing.router.Route``).
+        :param routes: all of the site, by name.
+        :raise ConfigError: when what was configured does not go with them.
         """
 
     def responding(request, head):
@@ -159,7 +351,7 @@ class IPolicy(Interface):
         Sees the head of every response, those that we make ourselves included; ``head`` (a ``ResponseHead``) may be
         changed in place.
 
-        :return: None, a filter for the body (``feed(data) -> bytes``, ``finish() -> bytes``), or another ``Reply``.
+        :return: None, an :class:`IBodyFilter`, another ``Reply``, or a ``Diversion`` to another route.
         """
 
     def finished(request, record):
@@ -171,9 +363,51 @@ class IPolicy(Interface):
 
     def connected(connection):
         """
-        For streams: a connection was accepted.
+        For streams: a connection was accepted.  It has ``client_ip`` (bytes), and ``at_end(call)``.
 
-        :return: None to go on, False to close it.
+        :return: None to go on, False to close it, or a Deferred of either.
+        """
+
+
+class IBodyFilter(Interface):
+    """
+    Changes one body on its way.  ``close`` and ``busy`` are optional.
+
+    What it keeps back it may pass on at any later time by ``request.push(filter, data)``.  A filter of a response that
+    has more than it can do calls ``request.hold()``, and ``request.go_on()`` when it has done it: what produces the
+    response waits, and so does its end, while the filter is ``busy``.
+    """
+
+    busy = Attribute("True while there is work to be done before ``finish`` may be called.")
+
+    def feed(data):
+        """
+        Take the next bytes, never empty, and return what is to be sent instead, which may be empty.
+        """
+
+    def finish():
+        """
+        The body is complete: return the rest.  Called once, and nothing after it.
+        """
+
+    def close():
+        """
+        The response is not sent any further, as when the client has left.  Nothing is called after it.
+        """
+
+
+class IExplaining(Interface):
+    """
+    What ``twistginx explain`` asks of policies and resources that have it.
+    """
+
+    def explain(request):
+        """
+        What it would do with a request.  It asks nobody, and waits for nothing; what it would change for those behind
+        it, it changes.
+
+        :return: lines of text; where it would answer itself, its ``Reply`` behind them.
+        :raise ProxyError: when it would refuse.
         """
 
 

@@ -19,7 +19,15 @@ from zope.interface import implementer
 
 import twisted.plugins
 from twistginx.errors import ConfigError
-from twistginx.interfaces import IBalanceModule, IDeclaration, IPolicyModule, IResourceModule, IStreamModule
+from twistginx.interfaces import (
+    IBalanceModule,
+    IDeclaration,
+    IDiscoveryModule,
+    IPolicyModule,
+    IResourceModule,
+    IStoreModule,
+    IStreamModule,
+)
 
 #: The version of the plugin contract that we offer.
 API = 1
@@ -29,6 +37,8 @@ _KINDS = {
     "policy": IPolicyModule,
     "balance": IBalanceModule,
     "stream": IStreamModule,
+    "store": IStoreModule,
+    "discovery": IDiscoveryModule,
 }
 
 #: Resources and policies are keys of the same table.
@@ -41,7 +51,7 @@ class Plugin:
     """
     Declares a module.
 
-    :ivar kind: ``resource``, ``policy``, ``balance`` or ``stream``.
+    :ivar kind: ``resource``, ``policy``, ``balance``, ``stream``, ``store`` or ``discovery``.
     :ivar name: the key in the TOML file; the module's ``name`` says the same.
     :ivar module: its dotted name.
     """
@@ -57,11 +67,39 @@ BUILT_IN = (
     Plugin("resource", "redirect", "twistginx.resources.redirect"),
     Plugin("resource", "respond", "twistginx.resources.respond"),
     Plugin("resource", "static", "twistginx.resources.static"),
-    Plugin("policy", "headers", "twistginx.policies.headers"),
-    Plugin("policy", "security_headers", "twistginx.policies.security_headers"),
+    Plugin("policy", "access", "twistginx.policies.access"),
+    Plugin("policy", "api_key", "twistginx.policies.api_key"),
+    Plugin("policy", "bandwidth", "twistginx.policies.bandwidth"),
+    Plugin("policy", "basic_auth", "twistginx.policies.basic_auth"),
+    Plugin("policy", "compress", "twistginx.policies.compress"),
+    Plugin("policy", "concurrency", "twistginx.policies.concurrency"),
     Plugin("policy", "cors", "twistginx.policies.cors"),
+    Plugin("policy", "on_error", "twistginx.policies.on_error"),
+    Plugin("policy", "forward_auth", "twistginx.policies.forward_auth"),
+    Plugin("policy", "mount", "twistginx.policies.mount"),
+    Plugin("policy", "redirects", "twistginx.policies.redirects"),
+    Plugin("policy", "rewrite", "twistginx.policies.rewrite"),
+    Plugin("policy", "headers", "twistginx.policies.headers"),
+    Plugin("policy", "jwt", "twistginx.policies.jwt"),
+    Plugin("policy", "rate_limit", "twistginx.policies.rate_limit"),
+    Plugin("policy", "security_headers", "twistginx.policies.security_headers"),
+    Plugin("policy", "signed_url", "twistginx.policies.signed_url"),
+    Plugin("policy", "spool", "twistginx.policies.spool"),
+    Plugin("policy", "substitute", "twistginx.policies.substitute"),
+    Plugin("balance", "first", "twistginx.upstream.first"),
+    Plugin("balance", "hash", "twistginx.upstream.hash"),
+    Plugin("balance", "ip_hash", "twistginx.upstream.ip_hash"),
+    Plugin("balance", "least_connections", "twistginx.upstream.least_connections"),
+    Plugin("balance", "least_time", "twistginx.upstream.least_time"),
+    Plugin("balance", "random_two", "twistginx.upstream.random_two"),
     Plugin("balance", "round_robin", "twistginx.upstream.round_robin"),
     Plugin("stream", "proxy", "twistginx.stream.proxy"),
+    Plugin("store", "memory", "twistginx.shared.memory"),
+    Plugin("store", "redis", "twistginx.shared.redis"),
+    Plugin("discovery", "etcd", "twistginx.upstream.discovery.etcd"),
+    Plugin("discovery", "file", "twistginx.upstream.discovery.file"),
+    Plugin("discovery", "http", "twistginx.upstream.discovery.http"),
+    Plugin("discovery", "srv", "twistginx.upstream.discovery.srv"),
 )
 
 

@@ -15,7 +15,6 @@ from zope.interface.verify import verifyObject
 
 from tests.resources.conversation import GET, OK, Conversation, Wire
 from twistginx.config.address import ServerAddress
-from twistginx.config.template import Template
 from twistginx.errors import ConfigError
 from twistginx.http import requestid
 from twistginx.http.message import Reply
@@ -99,10 +98,10 @@ class ModuleTests(SynchronousTestCase):
             upstream=lambda name: conversation.upstream,
             inline_upstream=lambda servers: conversation.upstream,
         )
-        self.assertIsInstance(proxy.make(proxy.Config(upstream=Template.parse("app")), context), proxy.ProxyResource)
+        self.assertIsInstance(proxy.make(proxy.Config(upstream="app"), context), proxy.ProxyResource)
         self.assertIsInstance(proxy.make(proxy.Config.from_shorthand("127.0.0.1:1"), context), proxy.ProxyResource)
         context.upstream = unknown
-        error = self.assertRaises(ConfigError, proxy.make, proxy.Config(upstream=Template.parse("ap")), context)
+        error = self.assertRaises(ConfigError, proxy.make, proxy.Config(upstream="ap"), context)
         self.assertEqual((error.key, error.expected), ("upstream", "app"))
 
 

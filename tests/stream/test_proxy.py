@@ -38,11 +38,12 @@ class FakePeer:
         self.connecting: Deferred[Any] = Deferred()
         self.cancelled = False
         self.refuses: Exception | None = None
+        self.begun = self.ended = 0
 
     def __repr__(self) -> str:
         return self.label
 
-    def connect(self, factory: Any, timeout: float, setting: str) -> Deferred[Any]:
+    def connect(self, factory: Any, timeout: float, setting: str, preface: bytes | None) -> Deferred[Any]:
         self.attempts.append((factory, timeout, setting))
         if self.refuses is not None:
             return fail(self.refuses)
@@ -68,6 +69,8 @@ class FakeUpstream:
     """
 
     name = "db"
+    attentive = False
+    proxy_protocol = None
     connect_timeout = 3.0
     connect_setting = "upstream.db.timeouts.connect = 3s"
 
@@ -76,8 +79,14 @@ class FakeUpstream:
         self.score: list[tuple[str, str]] = []
 
     def pick(self, request: Any, tried: Any) -> FakePeer | None:
-        assert request is None
+        assert isinstance(request.client_ip, bytes)
         return next((peer for peer in self.peers if peer not in tried), None)
+
+    def wait(self, waiter: Any, tried: Any, failed: ProxyError | None) -> ProxyError:
+        return failed or ProxyError("destination_unavailable")
+
+    def leave(self, waiter: Any) -> None:
+        pass
 
     def failed(self, peer: FakePeer, error: ProxyError) -> None:
         self.score.append((peer.label, error.reason.word))
@@ -363,7 +372,9 @@ class SocketTests(TestCase):
             def __init__(self, port: int) -> None:
                 self.endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port)
 
-            def connect(self, factory: Any, timeout: float, setting: str) -> Deferred[Any]:
+            begun = ended = 0
+
+            def connect(self, factory: Any, timeout: float, setting: str, preface: bytes | None) -> Deferred[Any]:
                 return self.endpoint.connect(factory).addErrback(self.refused)
 
             def refused(self, _: Any) -> None:

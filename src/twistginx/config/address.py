@@ -13,6 +13,7 @@ from typing import Final, Literal
 import idna
 from attrs import evolve, field, frozen
 
+from twistginx.config.regex import Regex
 from twistginx.config.text import Secret, Text
 
 _URL: Final = re.compile(r"(https?)://(.*)", re.IGNORECASE)
@@ -51,6 +52,7 @@ class ServerAddress:
     :ivar secure: TLS is to be spoken.  An opaque endpoint does its own.
     :ivar text: the canonical text.
     :ivar written: as it stands in the file, where ``{env.X}`` or ``{file.P}`` is in it; else empty.
+    :ivar opaque: the text of an ``endpoint``, by which alone two of them differ; else empty.
     """
 
     kind: Literal["tcp", "unix", "endpoint"]
@@ -60,6 +62,7 @@ class ServerAddress:
     secure: bool
     text: str = field(eq=False)
     written: str = field(default="", eq=False, repr=False)
+    opaque: str = field(default="", repr=False)
 
     @classmethod
     def parse(cls, text: str) -> ServerAddress:
@@ -89,12 +92,12 @@ class ServerAddress:
             host, port = _authority(text, rest, None)
             return cls("tcp", host, port, None, prefix == "tls", f"{prefix}:{_joined(host, port)}")
         if prefix in _PREFIXES and rest and ("=" in rest or ":" in rest or "\\" in rest):
-            return cls("endpoint", "", 0, None, False, str(text))
+            return cls("endpoint", "", 0, None, False, str(text), opaque=str(text))
         if text.count(":") > 1 and not text.startswith("["):
             if re.fullmatch(r"[0-9a-fA-F:.]+", text):
                 raise ValueError(f'{text!r}: an IPv6 address stands in brackets, as in "[::1]:8000"')
             if _PREFIXED.match(text):
-                return cls("endpoint", "", 0, None, False, str(text))
+                return cls("endpoint", "", 0, None, False, str(text), opaque=str(text))
         host, port = _authority(text, text, None)
         return cls("tcp", host, port, None, False, _joined(host, port))
 
@@ -169,8 +172,8 @@ def parse_host(text: str) -> str:
 
 class HostName(str):
     """
-    A name that a site answers to: ``example.com``, ``*.example.com`` (any one or more labels before it), or an IP
-    address as it stands in a Host field.  Lower case, ASCII.
+    A name that a site answers to: ``example.com``, ``*.example.com`` (any one or more labels before it), an IP
+    address as it stands in a Host field, or ``~`` and a regex.  All but that in lower case, ASCII.
     """
 
     __slots__ = ()
@@ -182,6 +185,13 @@ class HostName(str):
         """
         return self.startswith("*.")
 
+    @property
+    def regex(self) -> Regex | None:
+        """
+        What names are to match; None for a name.
+        """
+        return Regex.parse(self[1:]) if self.startswith("~") else None
+
     @classmethod
     def parse(cls, text: str) -> HostName:
         """
@@ -191,6 +201,9 @@ class HostName(str):
         """
         if text in ("*", "_", ""):
             raise ValueError(f"{text!r} is not a name: leave names out, and the site is the default of its listeners")
+        if text.startswith("~"):
+            Regex.parse(text[1:])
+            return cls(text)
         if "://" in text or "/" in text:
             raise ValueError(f'{text!r} is not a name: write the host alone, as in "example.com"')
         stem = text.removeprefix("*.")

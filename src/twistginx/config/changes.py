@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from attrs import asdict
+
 from twistginx.config.schema import Root
 
 
@@ -24,7 +26,7 @@ def changes(old: Root, new: Root) -> str:
         words += [f"-{name}" for name in before if name not in after]
         if words:
             found.append(" ".join([kind, *words]))
-    return "; ".join(found) or "no listener, upstream, site or stream is another"
+    return "; ".join(found) or "nothing is another"
 
 
 def _listeners(root: Root) -> dict[str, Any]:
@@ -43,8 +45,15 @@ def _streams(root: Root) -> dict[str, Any]:
 
 #: The kinds of things there are, and how each finds its own by name.
 _PARTS: Final[tuple[tuple[str, Callable[[Root], dict[str, Any]]], ...]] = (
+    ("process", lambda root: asdict(root.process, recurse=False)),
+    ("log", lambda root: asdict(root.log, recurse=False)),
     ("listeners", _listeners),
     ("upstreams", lambda root: root.upstreams),
+    ("networks", lambda root: root.networks),
+    ("maps", lambda root: root.maps),
+    ("matches", lambda root: root.matches),
+    ("variables", lambda root: root.variables),
+    ("shared", lambda root: {} if root.shared is None else {root.shared.name: root.shared}),
     ("sites", _sites),
     ("streams", _streams),
 )

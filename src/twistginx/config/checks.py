@@ -11,10 +11,14 @@ from typing import Any, Final
 from attrs import frozen
 
 from twistginx.config.address import is_listener_name
+from twistginx.config.definitions import circle
 from twistginx.config.faults import did_you_mean
 from twistginx.config.scanner import KeyPath
 from twistginx.config.schema import Listener, Root, Route, Site, SiteTLS, Stream, Upstream, UpstreamTLS
+from twistginx.config.shadows import shadowed
 from twistginx.config.source import Source
+from twistginx.config.tables.site import PATHS
+from twistginx.config.template import Template
 from twistginx.errors import Problem
 
 _PLAIN: Final = "plain HTTP"
@@ -94,12 +98,17 @@ class Checks:
 
     def upstreams(self, upstreams: Mapping[KeyPath, Upstream]) -> None:
         """
-        How upstreams speak TLS.
+        How upstreams keep connections, and speak TLS.
         """
         for path, upstream in upstreams.items():
+            if upstream.warm > upstream.keepalive:
+                self.report((*path, "warm"), f"is more than keepalive, which is {upstream.keepalive}")
+            if upstream.warm and upstream.proxy_protocol is not None:
+                message = "has no effect with proxy_protocol: a connection says for whom it is when it is made"
+                self.report((*path, "warm"), message)
             if upstream.tls is None or not self.sound(*path, "servers"):
                 continue
-            if not any(server.to.secure for server in upstream.servers):
+            if not upstream.discover and not any(server.to.secure for server in upstream.servers):
                 hint = 'expected "https://host" or "tls:host:port" in servers'
                 self.report((*path, "tls"), "has no effect, because no server is spoken to under TLS", hint)
             if not upstream.tls.verify:
@@ -212,21 +221,38 @@ class Checks:
         """
         Routes that can never match, because an earlier one takes all that they would.
         """
+        keys = (*PATHS, "match")
         sound = [
             (index, route)
             for index, route in enumerate(routes)
-            if route is not None and all(self.sound(*path, "route", index, key) for key in ("path", "exact"))
+            if route is not None and all(self.sound(*path, "route", index, key) for key in keys)
         ]
-        takers: dict[tuple[str, str], int] = {}
-        for index, route in sound:
-            taker = next((takers[key] for key in _takers_of(route) if key in takers), None)
-            if taker is None:
-                takers[_key_of(route)] = index
-                continue
+        for index, taker in shadowed(sound):
             where = (*path, "route", taker)
             other = routes[taker]
             name = f'route "{other.name}"' if other is not None and other.name else "the route"
-            self.report((*path, "route", index), f"can never match: it is shadowed by {name} at {self.at(where)}")
+            self.warn((*path, "route", index), f"can never match: it is shadowed by {name} at {self.at(where)}")
+
+    def definitions(self, root: Root, sites: Mapping[KeyPath, Site]) -> None:
+        """
+        Maps and variables.
+        """
+        self.circles(root, root.variables, ("map",) if root.maps else ("variables",))
+        for path, site in sites.items():
+            variables = {**root.variables, **site.variables}
+            if site.variables:
+                self.circles(root, variables, (*path, "variables"))
+            for index, route in enumerate(site.routes):
+                if not is_whole(route):
+                    continue
+                where = (*path, "route", index)
+                if route.variables:
+                    self.circles(root, {**variables, **route.variables}, (*where, "variables"))
+
+    def circles(self, root: Root, variables: Mapping[str, Template], where: KeyPath) -> None:
+        found = circle(root.maps, variables)
+        if found:
+            self.report(where, f"goes in a circle: {' needs '.join(found)}")
 
     # Files.
 
@@ -241,7 +267,7 @@ class Checks:
             if file is None or not self.sound(*path, key):
                 continue
             try:
-                self.source.contents[file] = file.read_bytes()
+                self.source.contents[file] = self.source.disk.read(file)
             except OSError as error:
                 self.report((*path, key), f'the file "{file}" cannot be read: {error.strerror}')
 
@@ -263,19 +289,8 @@ class Checks:
         return (*path, index) if isinstance(self.raw(path), list) else path
 
 
-def _key_of(route: Route) -> tuple[str, str]:
-    if route.exact is not None:
-        return "exact", route.exact
-    return "path", (route.path or "").rstrip("/")
-
-
-def _takers_of(route: Route) -> list[tuple[str, str]]:
+def is_whole(part: Any) -> bool:
     """
-    The keys of the routes that take everything that ``route`` would.
+    Is it there?  In a draft, None stands in for a part that has a problem, whatever its type says.
     """
-    kind, path = _key_of(route)
-    keys = [("exact", path)] if kind == "exact" else []
-    while path:
-        keys.append(("path", path))
-        path = path.rpartition("/")[0]
-    return [*keys, ("path", "")]
+    return part is not None

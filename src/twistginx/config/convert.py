@@ -8,7 +8,9 @@ A field may be a str, int, float, bool, ``pathlib.Path`` (resolved against the f
 ``Literal``, an enum, anything with a classmethod ``parse(text)`` that raises ValueError (``Duration``, ``Template``,
 ...), ``NetworkSet``, ``Annotated[str, parser]``, ``tuple[T, ...]``, ``dict[str, T]``, another attrs class, ``Any``
 (plain TOML values), and unions of these.  The metadata ``{"single": True}`` lets one value stand for a tuple of one;
-with ``{"composed": True}`` a field is not a key of the table.
+with ``{"composed": True}`` a field is not a key of the table; ``{"key": "not"}`` is the key of a field that Python
+could not call so.  A class with a classmethod ``captures_of(table)`` says what its own templates may name, beside the
+variables that there are; one with ``is_shorthand(table)`` says which tables are for its ``from_shorthand``.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from cattrs import Converter
 from twistginx.config.address import base_of
 from twistginx.config.faults import Fault, Faults, Rejected, did_you_mean, faults_of, wrong
 from twistginx.config.networks import Network, NetworkSet
+from twistginx.config.scope import current
 from twistginx.config.source import plain
 from twistginx.config.text import Text
 from twistginx.config.units import Duration, Size
@@ -236,10 +239,17 @@ def _plan(cls: type) -> dict[str, tuple[attrs.Attribute[Any], _Hook]]:
     """
     attrs.resolve_types(cls)
     return {
-        field.alias or field.name: (field, _CONVERTER.get_structure_hook(field.type))
+        key_of(field): (field, _CONVERTER.get_structure_hook(field.type))
         for field in attrs.fields(cls)
         if field.init and not field.metadata.get("composed")
     }
+
+
+def key_of(field: attrs.Attribute[Any]) -> str:
+    """
+    The key of a field.
+    """
+    return str(field.metadata.get("key") or field.alias or field.name)
 
 
 def keys_of(cls: type) -> list[str]:
@@ -253,7 +263,18 @@ def _class(cls: Any) -> _Hook:
     """
     The hook of an attrs class.
     """
-    return lambda value, _: _table(cls, value, {}) if isinstance(value, dict) else _from_shorthand(cls, value)
+    captures = getattr(cls, "captures_of", None)
+    is_shorthand = getattr(cls, "is_shorthand", None)
+
+    def hook(value: Any, _: Any) -> Any:
+        if not isinstance(value, dict) or (is_shorthand is not None and is_shorthand(value)):
+            return _from_shorthand(cls, value)
+        if captures is None:
+            return _table(cls, value, {})
+        with current().within(captures=captures(value)).entered():
+            return _table(cls, value, {})
+
+    return hook
 
 
 def _table(cls: Any, table: dict[str, Any], composed: dict[str, Any]) -> Any:
@@ -266,12 +287,12 @@ def _table(cls: Any, table: dict[str, Any], composed: dict[str, Any]) -> Any:
             raw = table[key]
             single = field.metadata.get("single") and not isinstance(raw, list)
             try:
-                values[key] = hook([raw] if single else raw, field.type)
+                values[str(field.alias)] = hook([raw] if single else raw, field.type)
             except Exception as error:  # whatever a plugin's class raises is said of its value
                 found = faults_of(error, key)
-                # An array that was not written has no place.
-                faults += [attrs.evolve(fault, path=(key,)) for fault in found] if single else found
-                stand_ins[key] = _stand_in(error)
+                # An array that was not written has no place; what is in its one element has.
+                faults += [attrs.evolve(each, path=(key, *each.path[2:])) for each in found] if single else found
+                stand_ins[str(field.alias)] = _stand_in(error)
         elif field.default is attrs.NOTHING:
             faults.append(Fault((), f'the key "{key}" is missing', "", True))
     if not faults:
@@ -293,8 +314,12 @@ def _from_shorthand(cls: Any, value: Any) -> Any:
         try:
             return _table(cls, result, {})
         except Faults as error:
-            # The keys were not written; the value was.
-            raise Faults([attrs.evolve(fault, path=()) for fault in error.faults], error.partial) from None
+            # The keys were not written; the value was, and maybe stands for one of them as it is.
+            faults = [
+                attrs.evolve(fault, path=fault.path[1:] if fault.path and result.get(fault.path[0]) is value else ())
+                for fault in error.faults
+            ]
+            raise Faults(faults, error.partial) from None
     # What a module made of a string itself knows nothing of the file.
     found = {
         key: base_of(value) / path
@@ -319,7 +344,7 @@ def _invalid(cls: Any, values: dict[str, Any], table: dict[str, Any]) -> list[Fa
         if field.alias in values:
             object.__setattr__(stub, field.name, values[field.alias])
         # A factory makes nothing that a validator of another field would look at.
-        elif not (field.alias in table or field.default is attrs.NOTHING or hasattr(field.default, "takes_self")):
+        elif not (key_of(field) in table or field.default is attrs.NOTHING or hasattr(field.default, "takes_self")):
             object.__setattr__(stub, field.name, field.default)
     faults = []
     for field in attrs.fields(cls):
@@ -328,14 +353,16 @@ def _invalid(cls: Any, values: dict[str, Any], table: dict[str, Any]) -> list[Fa
         try:
             field.validator(stub, field, values[field.alias])
         except (ValueError, TypeError) as error:
-            faults += faults_of(error, field.alias)
+            faults += faults_of(error, key_of(field))
         except AttributeError:
             pass  # It looks at another field, which is wrong itself.
     return faults
 
 
 def _partial(cls: Any, values: dict[str, Any], faults: list[Fault], stand_ins: dict[str, Any]) -> Any:
-    bad = {fault.path[0] for fault in faults if fault.path and stand_ins.get(str(fault.path[0])) is None}
+    aliases = {key_of(field): field.alias for field in attrs.fields(cls)}
+    named = (aliases.get(str(fault.path[0]), fault.path[0]) for fault in faults if fault.path)
+    bad = {name for name in named if stand_ins.get(str(name)) is None}
     try:
         return cls(**{key: value for key, value in values.items() if key not in bad})
     except Exception:  # something without a default is wrong

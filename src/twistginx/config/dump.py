@@ -17,8 +17,9 @@ import attrs
 import toml
 
 from twistginx.config.address import HostName, ServerAddress
+from twistginx.config.convert import key_of
 from twistginx.config.scanner import KeyPath
-from twistginx.config.schema import Defaults, Policy, Root, Route, Stream, Upstream, Use
+from twistginx.config.schema import Defaults, Match, Policy, Root, Route, Stream, Upstream, Use
 from twistginx.config.source import Source
 from twistginx.config.template import Template
 from twistginx.config.text import Secret
@@ -145,15 +146,23 @@ class _Plain:
             "process": self.value(root.process, ("process",)),
             "log": self.value(root.log, ("log",)),
             "defaults": self.defaults(root.defaults, {}, ("defaults",)),
+            "variables": self.value(root.variables, ("variables",)),
+            "map": {name: self.value(each, ("map", name)) for name, each in root.maps.items()},
+            "match": {name: self.value(each, ("match", name)) for name, each in root.matches.items()},
             "upstream": {name: self.upstream(each) for name, each in root.upstreams.items()},
             "listener": {name: self.value(each, ("listener", name)) for name, each in root.listeners.items()},
+            "networks": {name: self.value(each, ("networks", name)) for name, each in root.networks.items()},
+            "shared": {} if root.shared is None else self.use(root.shared),
             "site": [self.site(root, index) for index in range(len(root.sites))],
             "stream": [self.stream(each, ("stream", index)) for index, each in enumerate(root.streams)],
         }
 
     def upstream(self, upstream: Upstream) -> dict[str, Any]:
         table = self.table(upstream, ("upstream", upstream.name))
-        return {**table, "balance": {upstream.balance.name: self.use(upstream.balance)}}
+        table["balance"] = {upstream.balance.name: self.use(upstream.balance)}
+        if upstream.discover:
+            table["discover"] = {each.name: self.use(each) for each in upstream.discover}
+        return table
 
     def site(self, root: Root, index: int) -> dict[str, Any]:
         site = root.sites[index]
@@ -178,13 +187,17 @@ class _Plain:
             {**self.table(route, (*path, "route", index)), route.resource.name: self.use(route.resource)}
             for index, route in enumerate(stream.routes)
         ]
-        return {**self.table(stream, path), "route": routes}
+        return {**self.table(stream, path), "route": routes, **self.policies(stream.policies, {})}
 
     def policies(self, policies: Mapping[str, Policy], inherited: Mapping[str, Policy]) -> dict[str, Any]:
         tables: dict[str, Any] = {name: False for name in inherited if name not in policies}
         for name, policy in policies.items():
-            tables[name] = self.use(policy) if isinstance(policy, Use) else [self.use(each) for each in policy]
+            tables[name] = self.policy(policy) if isinstance(policy, Use) else [self.policy(each) for each in policy]
         return tables
+
+    def policy(self, use: Use) -> Any:
+        table = self.use(use)
+        return table if use.when is None else {**table, "when": self.value(use.when, (*use.where, "when"))}
 
     def use(self, use: Use) -> Any:
         return self.value(use.config, use.where)
@@ -210,8 +223,10 @@ class _Plain:
         table: dict[str, Any] = {}
         for field in attrs.fields(type(value)):
             each = getattr(value, field.name)
+            if isinstance(value, Match) and not each:
+                continue  # It has many keys, of which one or two are used.
             if field.init and not field.metadata.get("composed") and each is not None:
-                key = field.alias or field.name
+                key = key_of(field)
                 table[key] = self.value(each, (*path, key))
         return table
 

@@ -4,6 +4,7 @@ From a file to a :class:`~twistginx.config.schema.Root`, or to the list of every
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from pathlib import Path
@@ -13,13 +14,20 @@ from attrs import evolve, frozen
 
 from twistginx.config.checks import Checks
 from twistginx.config.convert import keys_of, structure, structure_table
+from twistginx.config.definitions import route_scope, scope_of, site_scope
+from twistginx.config.disk import Disk
 from twistginx.config.faults import Fault, Faults, did_you_mean, shown
+from twistginx.config.networks import ALL, UNIX
 from twistginx.config.reader import read
 from twistginx.config.scanner import KeyPath
 from twistginx.config.schema import (
+    Condition,
     Defaults,
     Listener,
     Log,
+    Map,
+    Match,
+    Networks,
     Policy,
     Process,
     Root,
@@ -29,17 +37,41 @@ from twistginx.config.schema import (
     StreamRoute,
     Upstream,
     Use,
+    Variables,
 )
+from twistginx.config.scope import current
 from twistginx.config.source import Source
+from twistginx.config.tables.site import PATHS
 from twistginx.errors import ConfigError, Problem
 
 T = TypeVar("T")
 
 #: The tables of a file.
-_TABLES: Final = ("process", "log", "defaults", "upstream", "listener", "site", "stream")
+_TABLES: Final = (
+    *("process", "log", "defaults", "variables", "map", "match", "upstream", "listener", "networks", "shared"),
+    *("site", "stream"),
+)
+
+#: A name of a list of addresses, and words that stand for something else among addresses.
+_LIST: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_WORDS: Final = frozenset((UNIX, ALL))
 
 #: What balances where nothing else is said.
 _BALANCE: Final = "round_robin"
+
+#: The balancer whose one option may stand beside it.
+_HASH: Final = "hash"
+_HASH_KEY: Final = "hash_key"
+
+#: Where shared state is where nothing else is said, and the schemes of URLs that are not the names of modules.
+_STORE: Final = "memory"
+_STORES: Final = {"rediss": "redis"}
+
+#: The key of a policy that says which requests it is for.
+_WHEN: Final = "when"
+
+#: Short for ``discover = { file = ... }``.
+_SERVERS_FILE: Final = "servers_file"
 
 #: What takes the connections of a stream that names its upstream.
 _STREAM_PROXY: Final = "proxy"
@@ -94,13 +126,16 @@ class Drafted:
     touched: AbstractSet[KeyPath]
 
 
-def draft(path: str | Path, registry: Registry, environment: Mapping[str, str]) -> Drafted:
+def draft(path: str | Path, registry: Registry, environment: Mapping[str, str], disk: Disk | None = None) -> Drafted:
     """
     As :func:`load`, for who wants to look further than the first problems.
+
+    :param disk: what files are read from; None: a new one.
     """
-    source, problems = read(path, environment)
+    source, problems = read(path, environment, disk)
     drafting = _Draft(source, registry, problems)
-    root = drafting.root()
+    with drafting.scope.entered():
+        root = drafting.root()
     return Drafted(root, source.sorted(drafting.problems), drafting.touched)
 
 
@@ -115,6 +150,7 @@ class _Draft:
         self.source = source
         self.registry = registry
         self.problems = problems
+        self.scope = scope_of(source.tree)
         self.resources = frozenset(registry.names("resource"))
         self.policies = frozenset(registry.names("policy"))
         #: The key paths at or under which something is wrong.
@@ -143,12 +179,18 @@ class _Draft:
             tuple(each for each in sites.values() if each is not None),
             tuple(each for each in streams.values() if each is not None),
             self.source,
+            networks=self.networks(tree.get("networks", {})),
+            shared=self.shared(tree.get("shared", {}), ("shared",)),
+            maps=self.tables("map", Map),
+            matches=self.tables("match", Match),
+            variables=(self.table(Variables, {"variables": tree.get("variables", {})}, ()) or Variables()).variables,
         )
         checks = Checks(self.source, self.touched)
         checks.listeners({path: each for path, each in listeners.items() if each is not None})
         checks.upstreams({path: each for path, each in upstreams.items() if each is not None})
         checks.sites({path: each for path, each in sites.items() if each is not None})
         checks.streams({path: each for path, each in streams.items() if each is not None}, tree.get("upstream", {}))
+        checks.definitions(root, {path: each for path, each in sites.items() if each is not None})
         if not self.problems:
             checks.whole(root)
         self.problems += checks.problems
@@ -199,6 +241,13 @@ class _Draft:
                     self.report_all(path, [fault])
             return error.partial  # type: ignore[no-any-return]
 
+    def tables(self, key: str, cls: type[T]) -> dict[str, T]:
+        """
+        The tables ``[key.NAME]`` as objects.
+        """
+        tables = {path: self.table(cls, table, path) for path, table in self.named(key)}
+        return {path[-1]: table for path, table in tables.items() if table is not None}
+
     def named(self, key: str) -> Iterable[tuple[tuple[str, str], Any]]:
         """
         The tables ``[key.NAME]``.
@@ -228,10 +277,77 @@ class _Draft:
             else:
                 self.report((*path, index), f"is {shown(table)}", f"expected a table: [[{header}]]")
 
+    def networks(self, value: Any) -> dict[str, Networks]:
+        if not isinstance(value, dict):
+            self.report(("networks",), f"is {shown(value)}", "expected a table of lists, by name")
+            return {}
+        tables = {}
+        for name, each in value.items():
+            path = ("networks", name)
+            if not _LIST.fullmatch(name) or name in _WORDS:
+                hint = "expected a letter, and then letters, digits, hyphens and underscores"
+                self.report(path, "cannot be the name of a list", hint, of_key=True)
+                continue
+            table = each if isinstance(each, dict) else {"addresses": each}
+            tables[name] = self.table(Networks, table, path, name=name)
+        return {name: table for name, table in tables.items() if table is not None}
+
+    def shared(self, value: Any, path: KeyPath) -> Use | None:
+        """
+        The store of ``[shared]``: its module describes the whole table.
+        """
+        if not isinstance(value, dict):
+            self.report(path, f"is {shown(value)}", "expected a table")
+            return None
+        store = value.get("store", _STORE)
+        if not isinstance(store, str):
+            self.report((*path, "store"), f"is {shown(store)}", 'expected "memory", or a URL such as "redis://..."')
+            return None
+        scheme = re.split("[:+]", store, maxsplit=1)[0]
+        name = _STORES.get(scheme, scheme)
+        if name not in self.registry.names("store"):
+            hint = did_you_mean(name, self.registry.names("store"))
+            self.report((*path, "store"), "names no store that there is", hint)
+            return None
+        return self.use("store", name, value, path)
+
     def upstream(self, value: dict[str, Any], path: tuple[str, str]) -> Upstream | None:
-        own = {key: each for key, each in value.items() if key != "balance"}
-        balance = self.balance(value.get("balance", _BALANCE), (*path, "balance"))
-        return self.table(Upstream, own, path, name=path[-1], balance=balance)
+        elsewhere = ("balance", _HASH_KEY, "discover", _SERVERS_FILE)
+        own = {key: each for key, each in value.items() if key not in elsewhere}
+        if "servers" not in own and ("discover" in value or _SERVERS_FILE in value):
+            own["servers"] = []
+        if _HASH_KEY in value:
+            balance = self.hash(value, path)
+        else:
+            balance = self.balance(value.get("balance", _BALANCE), (*path, "balance"))
+        discover = self.discover(value, path)
+        return self.table(Upstream, own, path, name=path[-1], balance=balance, discover=discover)
+
+    def hash(self, value: dict[str, Any], path: KeyPath) -> Use | None:
+        """
+        The balancer of an upstream with ``hash_key``, which is short for a table.
+        """
+        if value.get("balance", _HASH) != _HASH:
+            hint = f'expected balance = "{_HASH}" beside it, or {{ {_HASH} = {{ {_HASH_KEY} = "..." }} }} alone'
+            self.report((*path, _HASH_KEY), "is of no use to this balancer", hint, True)
+            return None
+        return self.use("balance", _HASH, {_HASH_KEY: value[_HASH_KEY]}, path)
+
+    def discover(self, value: dict[str, Any], path: KeyPath) -> tuple[Use | None, ...]:
+        """
+        What finds servers for the upstream ``value``.
+        """
+        tables = value.get("discover", {})
+        if not isinstance(tables, dict):
+            expected = 'expected a table such as { srv = "_http._tcp.app" }'
+            self.report((*path, "discover"), f"is {shown(tables)}", expected)
+            return (None,)
+        uses = [self.use("discovery", name, each, (*path, "discover", name)) for name, each in tables.items()]
+        if _SERVERS_FILE in value:
+            if "file" in tables:
+                self.report((*path, _SERVERS_FILE), "stands beside discover.file", "expected one of the two", True)
+            uses.append(self.use("discovery", "file", value[_SERVERS_FILE], (*path, _SERVERS_FILE)))
+        return tuple(uses)
 
     def balance(self, value: Any, path: KeyPath) -> Use | None:
         if isinstance(value, str):
@@ -268,6 +384,10 @@ class _Draft:
         return _inherit(defaults, own, inherited, self.policies_of(policies, path, inherited.policies))
 
     def site(self, value: dict[str, Any], path: KeyPath, defaults: Defaults) -> Site | None:
+        with site_scope(value, current()).entered():
+            return self.site_in_scope(value, path, defaults)
+
+    def site_in_scope(self, value: dict[str, Any], path: KeyPath, defaults: Defaults) -> Site | None:
         known = {*keys_of(Site), "defaults", "route"}
         own = {}
         for key, each in value.items():
@@ -288,6 +408,10 @@ class _Draft:
         return self.table(Site, own, path, defaults=defaults, routes=tuple(routes))
 
     def route(self, value: dict[str, Any], path: KeyPath, defaults: Defaults) -> Route | None:
+        with route_scope(value, current()).entered():
+            return self.route_in_scope(value, path, defaults)
+
+    def route_in_scope(self, value: dict[str, Any], path: KeyPath, defaults: Defaults) -> Route | None:
         known = keys_of(Route)
         own, resources, policies = {}, {}, {}
         hints = ""
@@ -310,10 +434,21 @@ class _Draft:
             self.report(path, "has no resource, which would answer the requests", expected)
         route = self.table(Route, own, path, resource=uses[0] if uses else None)
         merged = self.policies_of(policies, path, defaults.policies)
-        return None if route is None else _inherit(route, own, defaults, merged)
+        if route is None:
+            return None
+        # Where a policy stands at a path, that is the path of a route that names none.
+        if _takes_any_path(value):
+            route = evolve(route, path=next(filter(None, map(self.place, merged.values())), None))
+        return _inherit(route, own, defaults, merged)
+
+    def place(self, policy: Policy) -> str | None:
+        if not isinstance(policy, Use) or not hasattr(policy.module, "path_of"):
+            return None
+        return str(policy.module.path_of(policy.config))
 
     def stream(self, value: dict[str, Any], path: KeyPath) -> Stream | None:
         own = {key: each for key, each in value.items() if key not in ("upstream", "route")}
+        policies = {key: own.pop(key) for key in self.policies & own.keys()}
         for key in own.keys() - {*keys_of(Stream)}:
             del own[key]
             self.unknown((*path, key), {*keys_of(Stream), "upstream", "route"})
@@ -328,7 +463,34 @@ class _Draft:
             routes += [self.stream_route(table, where) for where, table in listed]
         else:
             self.report(path, "goes nowhere", 'expected upstream = "NAME", or a [[stream.route]]')
-        return self.table(Stream, own, path, routes=tuple(routes))
+        stand = self.stream_policies(policies, path)
+        return self.table(Stream, own, path, routes=tuple(routes), policies=stand)
+
+    def stream_policies(self, tables: dict[str, Any], path: KeyPath) -> dict[str, Policy]:
+        """
+        What stands before the connections of a stream.
+        """
+        policies = {}
+        for name, value in tables.items():
+            if not self.is_for_streams(name):
+                known = ", ".join(sorted(filter(self.is_for_streams, self.policies)))
+                hint = f"expected one of {known}"
+                self.report((*path, name), "is for requests, and a stream has none", hint, of_key=True)
+                continue
+            policies[name] = value
+            tables_of = value if isinstance(value, list) else [value]
+            if any(isinstance(each, dict) and _WHEN in each for each in tables_of):
+                self.report((*path, name), f"has {_WHEN}, which is about requests, and a stream has none")
+        return self.policies_of(policies, path, {})
+
+    def is_for_streams(self, name: str) -> bool:
+        """
+        Can the policy of that name stand before a raw connection?  One that cannot be imported says so where it is used.
+        """
+        try:
+            return "stream" in self.registry.find("policy", name).applies_to
+        except ConfigError:
+            return True
 
     def stream_route(self, value: dict[str, Any], path: KeyPath) -> StreamRoute | None:
         names = frozenset(self.registry.names("stream"))
@@ -360,11 +522,26 @@ class _Draft:
         if module is None:
             self.report(path, f'there is no {kind} "{name}"', did_you_mean(name, self.registry.names(kind)), True)
             return None
+        when = None
+        if kind == "policy" and isinstance(value, dict) and _WHEN in value:
+            when = self.condition(value[_WHEN], (*path, _WHEN))
+            value = {key: each for key, each in value.items() if key != _WHEN}
         try:
-            return Use(name, structure(value, module.Config), module, path)
+            return Use(name, structure(value, module.Config), module, path, when)
         except Faults as error:
             self.report_all(path, error.faults)
             return None
+
+    def condition(self, value: Any, path: KeyPath) -> Match | str | None:
+        """
+        ``when``: a table, or the name of one.
+        """
+        try:
+            condition: Match | str = structure(value, Condition)  # type: ignore[arg-type]  # a union is a type here
+        except Faults as error:
+            self.report_all(path, error.faults)
+            return None
+        return condition
 
     def policies_of(self, tables: dict[str, Any], path: KeyPath, inherited: Mapping[str, Policy]) -> dict[str, Policy]:
         """
@@ -381,32 +558,48 @@ class _Draft:
         return policies
 
     def policy(self, name: str, value: Any, path: KeyPath) -> Policy | None:
-        first = self.use("policy", name, value, path) if not isinstance(value, list) else None
-        if first is not None:
-            return (first,) if first.module.many else first
         if not isinstance(value, list):
-            return None
+            use = self.use("policy", name, value, path)
+            return use if use is None or not use.module.many else (use,)
         try:
-            many = self.registry.find("policy", name).many
+            module = self.registry.find("policy", name)
         except ConfigError:
-            many = False  # It is reported below.
-        if not many:
+            return self.use("policy", name, value, path)  # which reports it
+        # Where only one makes sense, there may be several for different requests, and one for all others; unless the
+        # module makes one of an array.
+        conditional = [isinstance(each, dict) and _WHEN in each for each in value]
+        several = True in conditional and not getattr(module, "takes_arrays", False)
+        if not module.many and not several:
             return self.use("policy", name, value, path)
+        if not module.many and conditional.count(False) > 1:
+            self.report(path, f"more than one {name} is for all requests", "expected when in all but one of them")
         uses = [self.use("policy", name, each, (*path, index)) for index, each in enumerate(value)]
         return tuple(use for use in uses if use is not None)
 
     def merged(self, inherited: Policy | None, own: Policy) -> Policy:
         """
-        ``own`` with what it takes from ``inherited``: nothing, unless its module has ``merge(inherited, own)``.
+        ``own`` with what it takes from ``inherited``: nothing, unless its module has ``merge(inherited, own)``.  What
+        is for other requests stays beside it.
         """
-        merge = getattr(own.module, "merge", None) if isinstance(own, Use) else None
-        if merge is None or not isinstance(own, Use) or not isinstance(inherited, Use):
+        above = inherited if isinstance(inherited, tuple) else (inherited,) if inherited is not None else ()
+        mine = own if isinstance(own, tuple) else (own,)
+        merge = getattr(mine[0].module, "merge", None) if mine else None
+        if merge is None or not above:
             return own
-        try:
-            return evolve(own, config=merge(inherited.config, own.config))
-        except ValueError as error:
-            self.report(own.where, f"does not go with what is inherited: {error}")
-            return own
+        kept = {repr(use.when): use for use in above}
+        result = []
+        for use in mine:
+            other = kept.pop(repr(use.when), None)
+            try:
+                result.append(use if other is None else evolve(use, config=merge(other.config, use.config)))
+            except ValueError as error:
+                self.report(use.where, f"does not go with what is inherited: {error}")
+        result += kept.values()
+        return result[0] if len(result) == 1 and not isinstance(own, tuple) else tuple(result)
+
+
+def _takes_any_path(route: Mapping[str, Any]) -> bool:
+    return not any(key in route for key in PATHS)
 
 
 _Inheriting = TypeVar("_Inheriting", Defaults, Route)
@@ -418,10 +611,12 @@ def _inherit(
     """
     ``own`` with what was not written taken from ``inherited``.
     """
-    changes = {}
+    changes: dict[str, Any] = {}
     for key in ("timeouts", "limits"):
         table = written.get(key)
         mine, above = getattr(own, key), getattr(inherited, key)
         said = {each: getattr(mine, each) for each in keys_of(type(mine)) if isinstance(table, dict) and each in table}
         changes[key] = evolve(above, **said)
+    if "satisfy" not in written:
+        changes["satisfy"] = inherited.satisfy
     return evolve(own, policies=policies, **changes)

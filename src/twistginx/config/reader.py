@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
+from twistginx.config.disk import Disk
 from twistginx.config.scanner import KeyPath, opener
 from twistginx.config.source import Source, SourceFile, dotted
 from twistginx.config.text import Secret, expand
@@ -21,6 +22,9 @@ from twistginx.errors import ConfigError, Problem
 #: What an included file may hold: tables by name, and arrays of tables.
 _NAMED: Final = frozenset({"upstream"})
 _LISTED: Final = frozenset({"site", "stream"})
+
+#: The directory with the credentials of a service of systemd.
+_CREDENTIALS: Final = "CREDENTIALS_DIRECTORY"
 
 _POSITION: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
@@ -35,15 +39,16 @@ _HINTS: Final = (
 )
 
 
-def read(path: str | Path, environment: Mapping[str, str]) -> tuple[Source, list[Problem]]:
+def read(path: str | Path, environment: Mapping[str, str], disk: Disk | None = None) -> tuple[Source, list[Problem]]:
     """
     Read the file at ``path`` and what it includes.
 
     :param environment: where ``{env.X}`` is looked up.
+    :param disk: what files are read from; None: a new one.
     :return: the source, and what is wrong with it so far.
     :raise ConfigError: when the main file cannot be read or is not TOML.
     """
-    reading = _Reading(environment)
+    reading = _Reading(environment, Disk() if disk is None else disk)
     reading.main(Path(path))
     return reading.source(), reading.problems
 
@@ -53,8 +58,9 @@ class _Reading:
     A configuration of which some files have been read.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], disk: Disk) -> None:
         self.environment = environment
+        self.disk = disk
         self.problems: list[Problem] = []
         self.files: list[SourceFile] = []
         self.tree: dict[str, Any] = {}
@@ -76,6 +82,7 @@ class _Reading:
             frozenset(path for path, _, _ in self.later),
             self.complete,
             self.owners,
+            self.disk,
         )
         self.problems += [source.problem(*each) for each in self.later]
         return source
@@ -98,11 +105,11 @@ class _Reading:
             return
         seen = {main.path}
         for index, pattern in enumerate(patterns):
-            found = sorted(glob.glob(os.path.join(glob.escape(str(main.base)), pattern), recursive=True))
+            found = self.disk.find(main.base, pattern)
             if not found and not glob.has_magic(pattern):
                 self.later.append((("include", index), f'there is no file "{pattern}"', ""))
                 self.complete = False
-            for each in map(Path, found):
+            for each in found:
                 if each not in seen and (each.is_file() or not glob.has_magic(pattern)):
                     seen.add(each)
                     self.included(main, each, os.path.isabs(pattern))
@@ -162,7 +169,7 @@ class _Reading:
 
     def open(self, path: Path, name: str) -> tuple[SourceFile, dict[str, Any]] | None:
         try:
-            text = path.read_bytes().decode("utf-8").replace("\r\n", "\n")
+            text = self.disk.read(path).decode("utf-8").replace("\r\n", "\n")
         except OSError as error:
             self.problems.append(Problem(name, 0, 0, "", f"cannot be read: {error.strerror}"))
             return None
@@ -201,15 +208,34 @@ class _Reading:
                 return ""
             self.variables[name] = self.environment[name]
             return self.environment[name]
+        where = file.base / name if kind == "file" else self.credential(name, path)
+        if where is None:
+            return ""
         try:
-            content = (file.base / name).read_bytes()
-            self.contents[file.base / name] = content
+            content = self.disk.read(where)
+            self.contents[where] = content
             return re.sub(r"\r?\n\Z", "", content.decode("utf-8"))
         except OSError as error:
-            self.later.append((path, f'the file "{name}" cannot be read: {error.strerror}', ""))
+            self.later.append((path, f'the {kind} "{name}" cannot be read: {error.strerror}', ""))
         except ValueError:
-            self.later.append((path, f'the file "{name}" is not UTF-8 text', ""))
+            self.later.append((path, f'the {kind} "{name}" is not UTF-8 text', ""))
         return ""
+
+    def credential(self, name: str, path: KeyPath) -> Path | None:
+        """
+        The file of a credential that systemd has passed to the service (``LoadCredential=``, systemd.exec(5)); None
+        when there can be none, which is reported.
+        """
+        directory = self.environment.get(_CREDENTIALS)
+        if not name or "/" in name or name in (".", ".."):
+            self.later.append((path, f'"{name}" is not the name of a credential', "expected one name, without slashes"))
+        elif not directory:
+            hint = "it is set for services with LoadCredential= or SetCredential="
+            self.later.append((path, f"the environment has no variable {_CREDENTIALS}", hint))
+        else:
+            self.variables[_CREDENTIALS] = directory
+            return Path(directory) / name
+        return None
 
 
 def _syntax_error(file: SourceFile, message: str) -> Problem:

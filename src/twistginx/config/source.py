@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
+from twistginx.config.disk import Disk
 from twistginx.config.scanner import KeyPath, Lines, Place, scan
 from twistginx.config.text import Secret
 from twistginx.errors import Problem
@@ -106,6 +107,7 @@ class Source:
     :ivar secrets: the key paths of strings that ``{env.X}`` or ``{file.P}`` put something in.
     :ivar unfilled: the key paths of strings that should hold something that is not there; it was reported.
     :ivar complete: False when a file could not be read, so that something may seem to be missing that is not.
+    :ivar disk: reads what the configuration names.
     """
 
     files: tuple[SourceFile, ...]
@@ -117,6 +119,7 @@ class Source:
     complete: bool
     #: Whose a table is: the merged path of what was merged to its file and the path there.
     _owners: dict[KeyPath, tuple[SourceFile, KeyPath]] = field(repr=False)
+    disk: Disk = field(factory=Disk, repr=False)
 
     def same_as(self, other: Source) -> bool:
         """

@@ -1,5 +1,6 @@
 """
-The strings of a configuration file, which know where they stand, and what ``{env.X}`` and ``{file.P}`` put in them.
+The strings of a configuration file, which know where they stand, and what ``{env.X}``, ``{file.P}`` and
+``{credential.C}`` put in them.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 #: ``{{`` and ``}}`` come first: in a template they are braces, so ``{{env.X}}`` is not for us.
-_PLACEHOLDER: Final = re.compile(r"\{\{|\}\}|\{(env|file)\.([^{}]*)\}")
+_PLACEHOLDER: Final = re.compile(r"\{\{|\}\}|\{(env|file|credential)\.([^{}]*)\}")
 
 
 class Text(str):
@@ -36,7 +37,7 @@ class Text(str):
 
 class Secret(Text):
     """
-    A string in which something was put by ``{env.X}`` or ``{file.P}``.
+    A string in which something was put by ``{env.X}``, ``{file.P}`` or ``{credential.C}``.
 
     It is a str that holds what was put in, and its ``repr`` is what was written, so that a message with ``{value!r}``
     tells nothing.
@@ -76,9 +77,9 @@ def expand(value: str, base: Path, look_up: Callable[[str, str], str]) -> Text:
     """
     ``value`` with its placeholders replaced, once: what is put in is not looked at again.
 
-    :param look_up: is called with ``"env"`` or ``"file"`` and the name, and returns the text.
+    :param look_up: is called with ``"env"``, ``"file"`` or ``"credential"`` and the name, and returns the text.
     """
-    if "{env." not in value and "{file." not in value:
+    if "{env." not in value and "{file." not in value and "{credential." not in value:
         return Text.at(value, base)
     pieces: list[tuple[str, bool]] = []
     end = 0

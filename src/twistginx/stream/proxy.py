@@ -16,6 +16,7 @@ from zope.interface import implementer, moduleProvides
 from twistginx.config.units import Duration
 from twistginx.errors import ProxyError
 from twistginx.interfaces import IContext, IStreamModule
+from twistginx.net.announcement import announcement, end_of
 from twistginx.net.handover import hand_over
 from twistginx.net.relay import LEFT_BROKE, RIGHT_BROKE, Relay, RelayEnd
 
@@ -127,15 +128,21 @@ class ProxyConnection(Protocol):
 
     One read's worth of what the client says meanwhile is held.  Until it says something it is listened to, because
     that is how one hears that it left.
+
+    It is what balancers see of the client, and what waits when no peer has room (``upstream.queue.Waiter``).
+
+    :ivar client_ip: who is connected, or for whom a proxy is; empty on a UNIX socket.
     """
 
     def __init__(self, proxy: StreamProxy, address: IAddress) -> None:
         self._proxy = proxy
         self._address = address
+        self.client_ip: bytes = getattr(address, "host", "").encode("ascii")
         self._tried: set[Any] = set()
         self._held: list[bytes] = []
         self._read_ended = False
         self._connecting: Deferred[Any] | None = None
+        self._peer: Any = None
         self._lost = False
         self._relay: Relay
 
@@ -152,10 +159,17 @@ class ProxyConnection(Protocol):
         :param last: why the one before could not be reached.
         """
         proxy = self._proxy
-        peer = proxy.upstream.pick(None, self._tried)
+        upstream = proxy.upstream
+        peer = upstream.pick(self, self._tried)
         if peer is None:
-            self._give_up(last or ProxyError("destination_unavailable", f"upstream {proxy.upstream.name} has no peer"))
+            error = upstream.wait(self, self._tried, last)
+            if error is not None:
+                self.give_up(error)
             return
+        self._peer = peer
+        peer.begun += 1
+        if upstream.attentive:
+            upstream.begin(peer)
         if last is not None:
             proxy.failovers += 1
             proxy.log.info("{client}: {error}; trying another", client=self._address, error=last)
@@ -163,10 +177,14 @@ class ProxyConnection(Protocol):
         self._relay = Relay(proxy.ticker, proxy.timeouts.idle, self._ended)
         connect = proxy.timeouts.connect
         if connect is None:
-            timeout, setting = proxy.upstream.connect_timeout, proxy.upstream.connect_setting
+            timeout, setting = upstream.connect_timeout, upstream.connect_setting
         else:
             timeout, setting = connect, f"proxy.timeouts.connect = {connect}"
-        connecting = self._connecting = peer.connect(_ForPeer(self._relay), timeout, setting)
+        preface = None
+        if upstream.proxy_protocol:
+            here, there = end_of(self._address), end_of(self.transport.getHost())  # type: ignore[union-attr]
+            preface = announcement(upstream.proxy_protocol, here, there)
+        connecting = self._connecting = peer.connect(_ForPeer(self._relay), timeout, setting, preface)
         connecting.addCallbacks(self._connected, self._not_connected, (peer,), None, (peer,))
         connecting.addErrback(self._fault)
 
@@ -174,6 +192,8 @@ class ProxyConnection(Protocol):
         proxy = self._proxy
         self._connecting = None
         proxy.upstream.succeeded(peer)
+        if proxy.upstream.attentive:
+            proxy.upstream.joined(peer)
         proxy.joined += 1
         relay = self._relay
         hand_over(self, relay.left)
@@ -191,9 +211,30 @@ class ProxyConnection(Protocol):
         if not isinstance(error, ProxyError):
             failure.raiseException()
         self._proxy.upstream.failed(peer, error)
+        self._done()
         self._attempt(error)
 
-    def _give_up(self, error: ProxyError) -> None:
+    def place_free(self) -> None:
+        """
+        Called by the queue of the upstream (``upstream.queue.Waiter``): a server has room again.
+        """
+        self._attempt(None)
+
+    def _done(self) -> None:
+        """
+        The peer has nothing more to do for us.
+        """
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            upstream = self._proxy.upstream
+            peer.ended += 1
+            if upstream.attentive:
+                upstream.done(peer)
+
+    def give_up(self, error: ProxyError) -> None:
+        """
+        There is no peer for this client.
+        """
         proxy = self._proxy
         proxy.failed += 1
         proxy.log.warn("{client} was not served: {error}", client=self._address, error=error)
@@ -205,9 +246,11 @@ class ProxyConnection(Protocol):
         A fault of ours, or of a plugin's.
         """
         self._proxy.log.failure("a connection failed", failure=failure)
-        self._give_up(ProxyError("proxy_internal_error", type(failure.value).__name__))
+        self._done()
+        self.give_up(ProxyError("proxy_internal_error", type(failure.value).__name__))
 
     def _ended(self, relay: Relay) -> None:
+        self._done()
         proxy = self._proxy
         proxy.from_clients += relay.left.received
         proxy.from_peers += relay.right.received
@@ -241,3 +284,6 @@ class ProxyConnection(Protocol):
         if self._connecting is not None:
             self._proxy.left += 1
             self._connecting.cancel()
+            self._done()
+        elif self._peer is None:
+            self._proxy.upstream.leave(self)

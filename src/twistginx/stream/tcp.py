@@ -7,11 +7,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IProtocol, ITransport
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twistginx.errors import ProxyError
 from twistginx.net.proxyprotocol import ProxyHeader
+
+_log = Logger()
 
 
 class StreamFrontend:
@@ -19,7 +24,8 @@ class StreamFrontend:
     What serves the connections of a stream's listeners.
 
     :ivar resource: what a stream module made: ``build_protocol(address)``.
-    :ivar policies: ``connected(connection)`` of each policy, in order; one that returns False closes the connection.
+    :ivar policies: ``connected(connection)`` of each policy, in order; one that returns False, or a Deferred of it,
+        closes the connection.
     :ivar accepted: connections that came.
     :ivar refused: those that a policy, or the resource, did not want.
     :ivar active: those that are open now.
@@ -66,7 +72,9 @@ class StreamConnection:
 
     __slots__ = (
         "__weakref__",
+        "_at_end",
         "_frontend",
+        "_waiting",
         "client_ip",
         "factory",
         "listener",
@@ -83,6 +91,17 @@ class StreamConnection:
         self.transport: Any = None
         self.factory: object = None
         self._frontend = frontend
+        self._at_end: tuple[Callable[[], object], ...] = ()
+        self._waiting: list[bytes] | None = None  # what was said before a policy had decided
+
+    def at_end(self, call: Callable[[], object]) -> None:
+        """
+        ``call`` when the connection is over; at once, if it is.
+        """
+        if self in self.listener.connections:
+            self._at_end = (*self._at_end, call)
+        else:
+            call()
 
     def makeConnection(self, transport: ITransport) -> None:
         """
@@ -92,13 +111,59 @@ class StreamConnection:
         frontend = self._frontend
         frontend.active += 1
         self.listener.connections.add(self)
-        for connected in frontend.policies:
-            if connected(self) is False:
-                frontend.refused += 1
-                self.protocol = None
-                transport.loseConnection()
+        if frontend.policies:
+            self._ask(0)
+        else:
+            self.protocol.makeConnection(transport)
+
+    def _ask(self, index: int) -> None:
+        """
+        Ask the policies from ``index`` on.
+        """
+        policies = self._frontend.policies
+        while index < len(policies):
+            try:
+                outcome = policies[index](self)
+            except Exception:
+                self._answered(Failure(), index)  # who fails, fails closed
                 return
-        self.protocol.makeConnection(transport)
+            index += 1
+            if isinstance(outcome, Deferred):
+                self._waiting = []
+                self.transport.pauseProducing()
+                outcome.addBoth(self._answered, index)
+                return
+            if outcome is False:
+                self._refuse()
+                return
+        self.protocol.makeConnection(self.transport)
+
+    def _answered(self, outcome: Any, index: int) -> None:
+        """
+        A policy that had to wait has decided.
+        """
+        if isinstance(outcome, Failure):
+            if outcome.check(ProxyError) is None:
+                _log.failure("a policy failed, and a connection was refused", failure=outcome)
+            outcome = False
+        if self not in self.listener.connections:
+            return
+        waiting, self._waiting = self._waiting, None
+        if outcome is False:
+            self._refuse()
+            return
+        if waiting is None:
+            self._ask(index)
+            return
+        self.transport.resumeProducing()
+        self._ask(index)
+        for data in waiting:
+            self.dataReceived(data)
+
+    def _refuse(self) -> None:
+        self._frontend.refused += 1
+        self.protocol = None
+        self.transport.loseConnection()
 
     def connectionMade(self) -> None:
         """
@@ -110,7 +175,9 @@ class StreamConnection:
         Passed on.
         """
         # Looked up each time, because a relay may have taken over (net.handover).
-        if self.protocol is not None:
+        if self._waiting is not None:
+            self._waiting.append(data)
+        elif self.protocol is not None:
             self.protocol.dataReceived(data)
 
     def connectionLost(self, reason: Failure) -> None:
@@ -119,7 +186,9 @@ class StreamConnection:
         """
         self._frontend.active -= 1
         self.listener.connections.discard(self)
-        if self.protocol is not None:
+        for call in self._at_end:
+            call()
+        if self.protocol is not None and self._waiting is None:
             self.protocol.connectionLost(reason)
 
     def drain(self) -> None:

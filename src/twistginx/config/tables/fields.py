@@ -63,13 +63,15 @@ class Use:
     :ivar config: an instance of the module's ``Config``.
     :ivar module: the module.
     :ivar where: the key path of the table, for problems that are found at build.
+    :ivar when: a ``Match``, or the name of one: of a policy, the requests that it is for; None: all.
     """
 
     name: str
     config: Any
     module: Any = field(eq=False, repr=False)
     where: KeyPath = field(eq=False)
+    when: Any = None
 
 
-#: A policy that is in use: ``many`` of them where its module says so.
+#: A policy that is in use: several of them where its module says ``many``, or where they are for different requests.
 Policy = Use | tuple[Use, ...]

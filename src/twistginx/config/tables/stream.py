@@ -4,9 +4,9 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
-from twistginx.config.tables.fields import COMPOSED, SINGLE, Endpoint, Use
+from twistginx.config.tables.fields import COMPOSED, SINGLE, Endpoint, Policy, Use
 
 
 @frozen
@@ -29,8 +29,10 @@ class Stream:
     :ivar listen: endpoint strings, or names of listeners.
     :ivar name: for messages and logs; may be empty.
     :ivar routes: in the order of the file.  ``upstream = "db"`` is short for one with ``proxy = { upstream = "db" }``.
+    :ivar policies: by name: what stands before every connection.
     """
 
     listen: tuple[Endpoint, ...] = field(default=(), metadata=SINGLE)
     name: str = ""
     routes: tuple[StreamRoute, ...] = field(default=(), metadata=COMPOSED)
+    policies: dict[str, Policy] = field(default=Factory(dict), metadata=COMPOSED)
