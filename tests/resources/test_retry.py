@@ -335,3 +335,37 @@ class RulesTests(SynchronousTestCase):
         ):
             with self.subTest(table=table), self.assertRaises(Faults):
                 structure(table, Retry)
+
+
+class SpooledTests(SynchronousTestCase):
+    """
+    A body that was taken whole is sent again whatever its size.
+    """
+
+    def test_spooled(self) -> None:
+        """
+        It is there for as long as the request is.
+        """
+        server = MemoryServer(
+            """
+            [upstream.app]
+            servers = ["127.0.0.1:9001", "127.0.0.1:9002"]
+            retry = { body = 0 }
+            [[site]]
+            listen = "tcp:80"
+            [[site.route]]
+            spool = true
+            proxy = { upstream = "app" }
+            """
+        )
+        self.addCleanup(server.close)
+        client = server.connect()
+        body = b"0123456789" * 10_000
+        client.send(put(body))
+        first = server.accept()
+        self.assertTrue(first.take().endswith(body))
+        first.close()
+        second = server.accept()
+        self.assertTrue(second.take().endswith(body))
+        second.send(OK)
+        self.assertEqual(Answer(client.take()).status, 200)

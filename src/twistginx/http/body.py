@@ -39,6 +39,7 @@ class RequestBody:
     :ivar limit: more than this is refused by the channel.
     :ivar complete: the last byte has arrived.
     :ivar ended: the receiver has been told so.
+    :ivar whole: never: what has been taken is gone.
     """
 
     __slots__ = (
@@ -54,6 +55,8 @@ class RequestBody:
         "received",
         "trailers",
     )
+
+    whole = False
 
     def __init__(self, length: int | None) -> None:
         self._delivering = False

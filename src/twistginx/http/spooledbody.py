@@ -26,6 +26,7 @@ class SpooledBody:
     :ivar received: bytes.
     :ivar started: never: whoever begins to take it, begins at the beginning.
     :ivar trailers: what came behind it.
+    :ivar whole: always: it can be taken again.
     """
 
     __slots__ = (
@@ -48,6 +49,7 @@ class SpooledBody:
     complete = True
     blocked = False
     started = False
+    whole = True
 
     def __init__(
         self,

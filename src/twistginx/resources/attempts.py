@@ -70,7 +70,7 @@ class Attempts:
         self._sends = 0
         self._tried: tuple[Peer, ...] = ()
         self._upload: Upload | None = None
-        self._replay: Replay | None = None
+        self._replay: Any = None  # the body, where it can be taken again: a Replay, or one that was spooled
 
     def begin(self) -> None:
         """
@@ -89,8 +89,11 @@ class Attempts:
             body = request.body
             retry = self._upstream.retry
             # What filters have changed cannot be had a second time.
-            if retry.body and not filters and retry.allow(request):
-                body = self._replay = Replay(body, retry.body)
+            if not filters:
+                if body.whole:
+                    self._replay = body
+                elif retry.body and retry.allow(request):
+                    body = self._replay = Replay(body, retry.body)
             self._upload = Upload(body, head.length is None, filters)
         if self._upstream.retry.timed:
             self._began = monotonic()
