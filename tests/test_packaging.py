@@ -28,7 +28,7 @@ SOURCES = ROOT / "src" / "twistginx"
 
 #: What a build makes and a clone does not have.
 _MADE = shutil.ignore_patterns(
-    ".git", ".venv*", "dist", "*.egg-info", "__pycache__", "_trial_temp*", ".*_cache", ".hypothesis", "logs"
+    ".git", ".venv*", ".bench", "dist", "*.egg-info", "__pycache__", "_trial_temp*", ".*_cache", ".hypothesis", "logs"
 )
 
 
