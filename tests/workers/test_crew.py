@@ -29,6 +29,8 @@ class Process:
     starts: Any = None
 
     def __init__(self, reactor: Any, number: int, surroundings: Any, heard: Any) -> None:
+        if isinstance(self.starts, OSError):
+            raise self.starts
         self.number, self.heard = number, heard
         self.pid = 1000 + len(self.born)
         self.began = reactor.seconds()
@@ -128,6 +130,40 @@ class CrewTests(SynchronousTestCase):
         self.assertEqual(str(failed.value), "site.toml: wrong")
         self.clock.advance(100)
         self.assertEqual(len(Process.born), 3)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_cannot_begin(self) -> None:
+        """
+        Who dies while others begin for the first time is not replaced before all have begun.
+        """
+        self.patch(Process, "starts", slow := Deferred())
+        beginning = Deferred.fromCoroutine(self.crew.begin(2))
+        Process.born[0].die("ended with status 1")
+        self.clock.advance(100)
+        self.assertEqual(len(Process.born), 2)
+        self.patch(Process, "starts", None)
+        slow.callback(None)
+        self.successResultOf(beginning)
+        self.assertEqual(self.numbers(), [1, 2])
+
+    def test_cannot_be_started(self) -> None:
+        """
+        When there cannot be a process now, it is tried again; at the start, it is an error like others.
+        """
+        workers = self.begin()
+        self.clock.advance(10)
+        self.patch(Process, "starts", OSError(11, "Resource temporarily unavailable"))
+        workers[0].die()
+        self.clock.advance(0)
+        self.assertIn("worker 1 could not begin: worker 1 cannot be started: [Errno 11] Resource", self.said[-1])
+        self.clock.pump([1.0] * 10)
+        self.assertEqual(self.numbers(), [2])
+        self.patch(Process, "starts", None)
+        self.clock.pump([1.0] * 10)
+        self.assertEqual(self.numbers(), [1, 2])
+        self.setUp()
+        self.patch(Process, "starts", OSError(11, "Resource temporarily unavailable"))
+        self.failureResultOf(Deferred.fromCoroutine(self.crew.begin(2)), RefusalError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_death(self) -> None:
@@ -268,6 +304,57 @@ class CrewTests(SynchronousTestCase):
         self.patch(Process, "starts", RefusalError("no"))
         self.failureResultOf(Deferred.fromCoroutine(self.crew.renew()), RefusalError)
         self.assertEqual(self.crew.serving, old)
+        self.assertIn("; the one that it was to replace serves on", self.said[-1])
+
+    def test_death_while_it_is_renewed(self) -> None:
+        """
+        One that dies just while another one begins to take its place is not replaced twice, and is not asked for signs
+        of life any more.
+        """
+        old = self.begin(2)[:]
+        self.clock.advance(10)
+        self.patch(Process, "starts", slow := Deferred())
+        renewing = Deferred.fromCoroutine(self.crew.renew())
+        old[0].die()
+        self.clock.advance(0)
+        self.patch(Process, "starts", None)
+        slow.callback(None)
+        self.successResultOf(renewing)
+        self.clock.pump([1] * 50)
+        self.assertEqual(len(Process.born), 4)
+        self.assertEqual(self.numbers(), [1, 2])
+        self.assertEqual({each for each in Process.born if each.serving}, set(self.crew.serving))
+        self.assertEqual(self.crew.leaving, set())
+
+    def test_renewed_while_it_begins(self) -> None:
+        """
+        One that begins has begun before it is renewed, and one renewal has ended before another.
+        """
+        self.begin(2)
+        self.clock.advance(10)
+        self.patch(Process, "starts", slow := Deferred())
+        Process.born[0].die()
+        self.clock.advance(0)
+        renewals = [Deferred.fromCoroutine(self.crew.renew()) for _ in range(2)]
+        self.assertEqual(len(Process.born), 3)
+        self.patch(Process, "starts", None)
+        slow.callback(None)
+        for each in renewals:
+            self.successResultOf(each)
+        self.assertEqual({each for each in Process.born if each.serving}, set(self.crew.serving))
+        self.assertEqual(self.numbers(), [1, 2])
+
+    def test_end_while_one_is_renewed(self) -> None:
+        """
+        One that begins to take another's place ends with all others.
+        """
+        self.begin(1)
+        self.patch(Process, "starts", slow := Deferred())
+        renewing = Deferred.fromCoroutine(self.crew.renew())
+        self.assertEqual(self.run_(self.crew.stop()), 6)
+        slow.callback(None)
+        self.successResultOf(renewing)
+        self.assertEqual([each.ending for each in Process.born], [True, True])
 
     def test_words(self) -> None:
         """

@@ -43,9 +43,11 @@ class Crew:
 
     async def resize(self, size: int) -> None:
         self.size = size
+        self.held_at_resize = self.held
 
     async def all(self, name: str, details: Any = None, sockets: Any = ()) -> Any:
         self.orders.append((name, details))
+        self.held_at_order = self.held
         return ([{"worker": 1}], self.reasons if name in ("prepare", "control") else [])
 
 
@@ -110,6 +112,7 @@ class MasterTests(SynchronousTestCase):
         self.assertEqual(details["workers"], 3)
         self.assertEqual([path for path, _ in details["disk"]["contents"]], [str(self.path)])
         self.assertEqual((self.crew.size, self.crew.timeout, self.crew.drain, self.crew.held), (3, 7.0, 9.0, 0))
+        self.assertEqual(self.crew.held_at_resize, 1)
 
     def test_refused(self) -> None:
         """
@@ -145,6 +148,8 @@ class MasterTests(SynchronousTestCase):
         one, two = {"command": "drain", "server": "a"}, {"command": "drain", "server": "b"}
         for command in (one, two, one):
             self.assertEqual(self.successResultOf(self.master.apply(command)), {"workers": [{"worker": 1}]})
+            # One that began just then would have neither been told nor begun with it.
+            self.assertEqual((self.crew.held_at_order, self.crew.held), (1, 0))
         self.crew.reasons = ["there is no such server"]
         error = self.failureResultOf(self.master.apply({"command": "drain", "server": "c"}), ValueError)
         self.assertEqual(error.getErrorMessage(), "there is no such server")

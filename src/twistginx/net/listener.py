@@ -28,7 +28,7 @@ from zope.interface import implementer
 
 from twistginx.errors import TwistginxError
 from twistginx.net.activation import mismatch
-from twistginx.net.capacity import Capacity, Limit, Refusals
+from twistginx.net.capacity import Capacity, Crowd, Limit, Refusals
 from twistginx.net.proxyprotocol import ProxyHeader
 
 #: Connections that the kernel may hold for us; Twisted's own default is 50.  Linux takes no more than this unless told.
@@ -74,6 +74,7 @@ class Listener(Factory):
     :ivar proxy_protocol: the ``net.proxied.ProxyProtocol`` that stands under that, swapped at commit; None: whoever
         connects is the client.
     :ivar limit: how many connections there may be, swapped at commit; None: as many as the process may have.
+    :ivar client_limit: how many of them one client may have, swapped at commit; None: as many as it likes.
     :ivar connections: the protocols that are open.  They add and remove themselves.
     :ivar leaving: protocols that only tell their client that there are too many.  They add and remove themselves.
     :ivar parting: seconds that a connection without work is left open when it is drained.
@@ -93,7 +94,8 @@ class Listener(Factory):
         self.tls: Any = None
         self.proxy_protocol: Any = None
         self.limit: Limit | None = None
-        self.connections: set[Any] = set()
+        self.client_limit: Limit | None = None
+        self.connections = Crowd()
         self.leaving: set[Any] = set()
         self.parting = 0.0
         self.accepted = 0
@@ -188,6 +190,11 @@ class Listener(Factory):
         :param header: of the PROXY protocol, where that has said who the client is.
         :return: None where nobody wants to.
         """
+        limit = self.client_limit
+        if limit is not None and self.connections.count(address) >= limit.connections:
+            self.refusals.note("client_connection_limit", address, f"{limit.setting} is reached")
+            farewell: IProtocol | None = self.frontend.turn_away(self) if self.tls is None else None
+            return farewell
         protocol = self.frontend.build_protocol(self, address)
         if protocol is None:
             return None

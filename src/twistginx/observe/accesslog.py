@@ -152,6 +152,8 @@ def json(wall: Callable[[], float] = time) -> Format:
             text += f',"route":{quote(route.name)}'
         if request.remote_user:
             text += f',"user.name":{_quoted(request.remote_user)}'
+        if request.split:
+            text += f',"split":{_quoted(request.split)}'
         if record.upstream:
             text += f',"upstream":{quote(record.upstream)}'
         if record.reason:

@@ -1,10 +1,9 @@
 """
-What ``twistd`` runs: how it starts, hears signals, reloads, and ends, whoever does the serving.
+What ``twistd`` runs: how it starts, reloads, takes orders, and ends, whoever does the serving.
 """
 
 from __future__ import annotations
 
-import atexit
 import os
 from collections.abc import Callable, Iterable, MutableMapping
 from pathlib import Path
@@ -12,49 +11,30 @@ from typing import Any
 
 from twisted.application.service import Service as TwistedService
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.task import LoopingCall
 from twisted.logger import ILogObserver, Logger
-from twisted.python.failure import Failure
 
 from twistginx import __version__
 from twistginx.build.generation import Generation, Runtime
 from twistginx.build.prepare import prepare
 from twistginx.config.disk import Disk
-from twistginx.errors import TwistginxError
 from twistginx.net.activation import unwanted
-from twistginx.net.capacity import raise_descriptor_limit
 from twistginx.net.inheritance import close_inherited
 from twistginx.net.listener import Listener
-from twistginx.net.port import UnixPort
 from twistginx.net.timers import Ticker
 from twistginx.observe.counters import Counters
 from twistginx.observe.errorlog import ErrorLog, TwistdLog
-from twistginx.observe.sink import STANDARD
 from twistginx.registry import Registry
 from twistginx.service.control import Control
-from twistginx.service.opening import Opening, RefusedError, said
+from twistginx.service.opening import Opening, said
 from twistginx.service.orders import ORDERS, Outcome
 from twistginx.service.reloads import Reloads
-from twistginx.service.signals import hear, hear_twice
+from twistginx.service.start import Start, unexpected
 from twistginx.service.status import Status
-from twistginx.service.upgrade import PidFile, Predecessor
+from twistginx.service.upgrade import Predecessor
 from twistginx.service.upgrading import Upgrading
 from twistginx.service.watch import Watch
 
 _log = Logger(namespace="twistginx.service")
-
-
-class StartError(TwistginxError, SystemExit):
-    """
-    The server cannot start, and has said why.
-
-    ``twistd`` sees an exception, removes its pid file and tells whoever waits for the daemon; the interpreter sees a
-    ``SystemExit``, and ends with status 1 and no traceback.
-    """
-
-    def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.code = 1
 
 
 class Program(TwistedService):
@@ -110,8 +90,7 @@ class Program(TwistedService):
         self._reactor = reactor
         self._registry = Registry() if registry is None else registry
         self._first: Generation | None = None
-        self._binding: Deferred[Opening | None] | None = None
-        self._failed: StartError | None = None
+        self._start = Start(self, reactor)
         self._reloads = Reloads(self)
 
     # What a kind of program does its own way.
@@ -218,14 +197,19 @@ class Program(TwistedService):
         :raise StartError: when an address cannot be had; every one that cannot is reported.
         """
         super().privilegedStartService()
-        first = self._first or self.prepare_first()
-        if self.predecessor is not None:
-            self.endpoint_reactor.inherited.update(self.predecessor.sockets)
-        self.runtime.capacity.descriptors = raise_descriptor_limit()
-        self._binding = Deferred.fromCoroutine(self.bind(first))
-        self._binding.addErrback(self._cannot_start)
-        if self._failed is not None:
-            raise self._failed
+        first, self._first = self._first, None
+        self._start.bind(first or self.prepare())
+
+    def startService(self) -> None:
+        """
+        Serve, as whom we are to be.
+
+        :raise StartError: when the access log cannot be opened.
+        """
+        if not self._start.is_bound:  # ``twist`` does without the privileged part
+            self.privilegedStartService()
+        super().startService()
+        self._start.serve()
 
     async def bind(self, generation: Generation) -> Opening:
         """
@@ -240,71 +224,6 @@ class Program(TwistedService):
             if self.predecessor is not None:
                 close_inherited(self.endpoint_reactor.inherited)  # what it has had, and we do not want
         return opening
-
-    def startService(self) -> None:
-        """
-        Open the access log as whom we are to be, and serve.
-
-        :raise StartError: when the access log cannot be opened.
-        """
-        if self._binding is None:  # ``twist`` does without the privileged part
-            self.privilegedStartService()
-        super().startService()
-        assert self._first is not None
-        assert self._binding is not None
-        try:
-            Opening(self._first, {}).open_logs(None, None)
-        except RefusedError:
-            self._cannot_start(Failure())
-            raise self._failed from None  # type: ignore[misc]  # it has just been set
-        hear(self, self._reactor)
-        Deferred.fromCoroutine(self._begin(self._binding, self._first)).addErrback(unexpected)
-
-    async def _begin(self, binding: Deferred[Opening | None], first: Generation) -> None:
-        opening = await binding
-        self._first = None
-        if self.stopping:
-            if opening is not None:
-                await opening.undo()
-            return
-        if opening is not None:
-            for problem in first.warnings:
-                _log.warn("{problem}", problem=problem)
-            try:
-                await self.put_in_force(opening)
-            except RefusedError:
-                self._cannot_start(Failure())
-                await opening.undo()
-                opening = None
-        if opening is None:
-            self._end_with_failure()
-            return
-        scarcity = self.runtime.capacity.scarcity
-        if scarcity:
-            _log.warn("{scarcity}", scarcity=scarcity)
-        self._began()
-        text = f"serving on {self.name_of_what_serves()}"
-        _log.info("{text}", text=text)
-        self.status.ready(text)
-        self.settle()
-
-    def _began(self) -> None:
-        """
-        The first generation is in force.
-        """
-        self.follow_configuration()
-        if type(self.status).alive is not Status.alive:
-            alive = LoopingCall(lambda: self.status.alive(self.connections))
-            alive.clock = self._reactor
-            alive.start(self.status.interval, now=False).addErrback(unexpected)
-        # Twisted sets its own when it begins to run.
-        self._reactor.callWhenRunning(hear_twice, self, self._reactor)
-        predecessor, self.predecessor = self.predecessor, None
-        if predecessor is not None:
-            for listener in self.listeners.values():
-                if isinstance(listener.port, UnixPort):
-                    listener.port.own()
-            predecessor.serving()
 
     def follow_configuration(self) -> None:
         """
@@ -335,25 +254,6 @@ class Program(TwistedService):
     def _files_changed(self) -> None:
         _log.info("a file of the configuration has changed: reloading")
         self.reload()
-
-    def _end_with_failure(self) -> None:
-        """
-        What takes its time has failed after twistd had called it a good start.  The reactor stops in order, and the
-        exit status, which twistd does not let us say, is given at the very end.
-        """
-        atexit.register(os._exit, 1)
-        self._reactor.callWhenRunning(self._reactor.stop)
-
-    def _cannot_start(self, failure: Failure) -> None:
-        text = f"twistginx cannot start:\n{failure.getErrorMessage()}"
-        self._failed = StartError(text)
-        self.status.failed(text)
-        if self.predecessor is not None:
-            PidFile(self.twistd).give_up()
-            self.predecessor.failed(failure.getErrorMessage())
-        _log.critical("{text}", text=text)
-        if self.error_log is not None and self.error_log.path not in STANDARD:
-            os.write(2, text.encode("utf-8", "backslashreplace") + b"\n")
 
     # Reload, on SIGHUP.
 
@@ -476,13 +376,6 @@ class Program(TwistedService):
             self._take_leave()
             await self.drain()
             self._reactor.stop()
-
-
-def unexpected(failure: Failure) -> None:
-    """
-    Log what should not have happened.
-    """
-    _log.failure("unexpected", failure)
 
 
 def names(listeners: Iterable[Listener]) -> str:

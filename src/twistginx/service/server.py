@@ -13,7 +13,8 @@ from twisted.logger import Logger
 
 from twistginx.net.listener import Listener, end_connections
 from twistginx.service.opening import Opening
-from twistginx.service.program import Program, unexpected
+from twistginx.service.program import Program
+from twistginx.service.start import unexpected
 
 #: Seconds that requests get to end when the process is told to stop at once.
 GRACE: Final = 1.0

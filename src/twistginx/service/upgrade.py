@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.interfaces import IReadDescriptor
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -143,14 +144,20 @@ class Successor(ProcessProtocol):
                 environment |= {"LISTEN_FDS": str(len(systemd)), "LISTEN_FDNAMES": names}
                 # The number of a process is known to itself alone, and stays the same over exec.
                 arguments = ["/bin/sh", "-c", 'LISTEN_PID=$$ exec "$0" "$@"', *arguments]
-            self._reactor.spawnProcess(self, arguments[0], arguments, environment, _DIRECTORY, childFDs=descriptors)
+            try:
+                self._reactor.spawnProcess(self, arguments[0], arguments, environment, _DIRECTORY, childFDs=descriptors)
+            except OSError as error:
+                ours.close()
+                raise UpgradeError(f"{arguments[0]} cannot be started: {error}") from error
         self._reactor.addReader(self)
         return self._outcome.addTimeout(PATIENCE, self._reactor, self._late)
 
     def _late(self, *_: object) -> int:
-        if self.pid:
-            with suppress(OSError):
+        with suppress(OSError, ProcessExitedAlready):
+            if self.pid:
                 os.kill(self.pid, signal.SIGKILL)
+            elif self.transport is not None:  # it has not come so far as to say who it is
+                self.transport.signalProcess(signal.SIGKILL)
         self._close()
         raise UpgradeError(f"it does not serve after {PATIENCE:g} s")
 

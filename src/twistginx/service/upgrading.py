@@ -45,9 +45,9 @@ class Upgrading:
             return self._not_upgraded("a socket cannot be passed on: it was made by another reactor, or by a plugin")
         self._running = True
         pid_file = PidFile(program.twistd)
-        pid_file.step_aside()
-        _log.info("upgrading: starting {command}", command=" ".join(sys.orig_argv))
         try:
+            pid_file.step_aside()
+            _log.info("upgrading: starting {command}", command=" ".join(sys.orig_argv))
             pid = await Successor(self._reactor).start(sockets)
         except (UpgradeError, OSError) as error:
             pid_file.step_back()

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from twistginx.service.program import unexpected
+from twistginx.service.start import unexpected
 from twistginx.workers.backoff import Backoff
 from twistginx.workers.process import Surroundings, WorkerProcess
 from twistginx.workers.wire import Details, RefusalError
@@ -54,9 +54,10 @@ class Crew:
         self._surroundings = surroundings
         self._beginning = beginning
         self._backoffs: dict[int, Backoff] = {}
-        self._busy = 0  # workers that begin
+        self._beginners: dict[int, WorkerProcess] = {}  # workers that begin, by number
         self._held = 0  # who wants none to begin
         self._waiting: list[Deferred[None]] = []
+        self._begun = False
         self._stopping = False
         self._pulse = LoopingCall(self._beat)
         self._pulse.clock = reactor
@@ -87,6 +88,9 @@ class Crew:
         if reasons:
             await self.stop()
             raise RefusalError("\n".join(reasons))
+        self._begun = True
+        for number in range(1, size + 1):  # one that has died while others began
+            self._keep(number)
 
     async def resize(self, size: int) -> None:
         """
@@ -105,9 +109,13 @@ class Crew:
         """
         Start a worker, and have it take the place of the one with its number, if there is one.
         """
-        self._busy += 1
         try:
             worker = WorkerProcess(self._reactor, number, self._surroundings, self._heard)
+        except OSError as error:  # no process, no memory, no interpreter any more
+            self._start_again(number, 0.0)
+            raise RefusalError(f"worker {number} cannot be started: {error}") from error
+        self._beginners[number] = worker
+        try:
             old = self.workers.get(number)
             if old is None:
                 self.workers[number] = worker
@@ -120,7 +128,7 @@ class Crew:
             if old is not None and old is not worker:
                 self._send_off(old)
         finally:
-            self._busy -= 1
+            del self._beginners[number]
             self._wake()
         _log.info("{worker} serves, process {pid}", worker=worker.name, pid=worker.pid)
         self._appoint()
@@ -132,19 +140,30 @@ class Crew:
             del self.workers[worker.number]
         if not worker.ending and not self._stopping:
             self.deaths += 1
-            lived = self._reactor.seconds() - worker.began
-            delay = self._backoffs.setdefault(worker.number, Backoff()).died(lived)
+            self._appoint()
             _log.error(
                 "{worker}, process {pid}, {how}{next}",
                 worker=worker.name,
                 pid=worker.pid,
                 how=how,
-                next=f"; another one starts in {delay:g} s" if delay else "; another one starts",
+                next=self._start_again(worker.number, self._reactor.seconds() - worker.began),
             )
-            self._appoint()
-            if worker.number not in self.workers:
-                self._reactor.callLater(delay, self._keep, worker.number)
         return how
+
+    def _start_again(self, number: int, lived: float) -> str:
+        """
+        Start another worker, now or in a while, for one that has died.
+
+        :param lived: seconds.
+        :return: what comes next, for the log.
+        """
+        if number in self.workers:
+            return "; the one that it was to replace serves on"
+        if not self._begun:
+            return ""
+        delay = self._backoffs.setdefault(number, Backoff()).died(lived)
+        self._reactor.callLater(delay, self._keep, number)
+        return f"; another one starts in {delay:g} s" if delay else "; another one starts"
 
     def _keep(self, number: int) -> None:
         """
@@ -152,7 +171,8 @@ class Crew:
         """
 
         async def start() -> None:
-            while self._held:
+            # One that is to replace it anyway, by order, may begin.
+            while self._held or number in self._beginners:
                 await self._change()
             if not self._stopping and number <= self.size and number not in self.workers:
                 try:
@@ -169,7 +189,7 @@ class Crew:
         Wait until nobody begins, and let nobody, until :meth:`release`.
         """
         self._held += 1
-        while self._busy:
+        while self._beginners:
             await self._change()
 
     def release(self) -> None:
@@ -218,7 +238,7 @@ class Crew:
         :raise RefusalError: when a new one cannot begin; the old one goes on, and so do those that are left.
         """
         for number in sorted(self.workers):
-            while self._held:
+            while self._held or self._beginners:
                 await self._change()
             if self._stopping or number > self.size:
                 return
@@ -264,6 +284,8 @@ class Crew:
         """
         Have one drain, and end, while the others go on.
         """
+        if worker.gone.called:
+            return
         self.leaving.add(worker)
         worker.lead(False)
         Deferred.fromCoroutine(worker.end("drain", self._drain_patience)).addErrback(unexpected)
@@ -296,7 +318,7 @@ class Crew:
 
     async def _end(self, how: str, patience: float, **details: Any) -> int:
         self._stopping = True
-        self.leaving.update(self.workers.values())
+        self.leaving.update(self.workers.values(), self._beginners.values())
         outcomes = await DeferredList(
             [Deferred.fromCoroutine(each.end(how, patience, **details)) for each in tuple(self.leaving)],
             consumeErrors=True,

@@ -18,7 +18,8 @@ from twistginx.net.inheritance import Binder, key_as_text, sockets_of
 from twistginx.observe.errorlog import ErrorLog
 from twistginx.service.opening import Opening, RefusedError
 from twistginx.service.orders import Outcome
-from twistginx.service.program import Program, unexpected
+from twistginx.service.program import Program
+from twistginx.service.start import unexpected
 from twistginx.shared.embedded import WORKERS, EmbeddedStore
 from twistginx.workers.cores import usable_cores
 from twistginx.workers.crew import Crew
@@ -166,9 +167,9 @@ class Master(Program):
             # From here on a worker that starts is to have the new one.
             self._use(opening.generation, opening)
             await crew.all("commit")
+            await crew.resize(count_of_workers(opening.generation))
         finally:
             crew.release()
-        await crew.resize(count_of_workers(opening.generation))
 
     # What is asked of us.
 
@@ -200,14 +201,19 @@ class Master(Program):
         return Deferred.fromCoroutine(self._apply(command))
 
     async def _apply(self, command: dict[str, Any]) -> dict[str, Any]:
-        answers, reasons = await self._crew_that_serves().all("control", command)
-        if reasons:
-            raise ValueError("\n".join(reasons))
-        key = json.dumps(command, sort_keys=True)
-        self._applied.pop(key, None)
-        self._applied[key] = command
-        while len(self._applied) > _REMEMBERED:
-            del self._applied[next(iter(self._applied))]
+        crew = self._crew_that_serves()
+        await crew.hold()  # one that begins meanwhile would not hear of it
+        try:
+            answers, reasons = await crew.all("control", command)
+            if reasons:
+                raise ValueError("\n".join(reasons))
+            key = json.dumps(command, sort_keys=True)
+            self._applied.pop(key, None)
+            self._applied[key] = command
+            while len(self._applied) > _REMEMBERED:
+                del self._applied[next(iter(self._applied))]
+        finally:
+            crew.release()
         return {"workers": answers}
 
     def restart_workers(self) -> Deferred[Outcome]:

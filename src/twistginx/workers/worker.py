@@ -34,8 +34,8 @@ from twistginx.net.inheritance import close_inherited, key_of_text
 from twistginx.observe.errorlog import ErrorLog
 from twistginx.service.heap import freeze_heap
 from twistginx.service.opening import Opening, RefusedError
-from twistginx.service.program import unexpected
 from twistginx.service.server import Service
+from twistginx.service.start import unexpected
 from twistginx.shared.embedded import EmbeddedStore
 from twistginx.workers.relayed import RelayedLog
 from twistginx.workers.wire import Details, Line, OneLine, RefusalError
