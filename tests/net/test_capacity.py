@@ -8,8 +8,10 @@ import gc
 import resource
 from typing import Any
 
-from twisted.internet.address import IPv4Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
+from twisted.internet.protocol import Protocol
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -72,6 +74,54 @@ class LimitTests(SynchronousTestCase):
         self.one.connections.discard("a")
         self.assertEqual(self.connect(self.one), "served")
         self.assertEqual((self.one.refusals.counts, self.one.accepted), ({"connection_limit": 1}, 2))
+
+    def test_client(self) -> None:
+        """
+        One client too many times is turned away, and no other; for IPv6 one is a /64.  A connection is counted once,
+        whatever layers it has, by who is at its far end then; one that has not said yet for whom it is, not at all.
+        """
+        self.one.client_limit = Limit(2, "limits.connections_per_client = 2")
+        connected = [self.open(PEER), self.open(PEER)]
+        self.assertEqual(self.connect(self.one), "turned away")
+        self.assertIn("connections_per_client = 2 is reached", str(self.logs))
+        self.assertEqual(self.connect(self.other), "served")
+        self.assertIsNotNone(self.one.protocol_for(IPv4Address("TCP", "192.0.2.99", 1)))
+        self.one.connections.add(connected[0])
+        self.one.connections.discard(connected[0])
+        self.one.connections.discard(connected[0])
+        self.assertEqual(self.connect(self.one), "served")
+        for host, other in (("2001:db8::1", "2001:db8::ffff:2"), ("::ffff:192.0.2.77", "192.0.2.77")):
+            self.open(IPv6Address("TCP", host, 1))
+            self.open(IPv6Address("TCP", host, 2))
+            self.assertEqual(self.one.connections.count(IPv4Address("TCP", other, 1)), 2)
+        self.open(UNIXAddress(None))
+        self.open(UNIXAddress(None))
+        self.open(UNIXAddress(None))
+        self.assertEqual(self.one.connections.count(UNIXAddress(None)), 0)
+        self.open(IPv4Address("TCP", "192.0.2.88", 1), proxied=True)
+        self.assertEqual(self.one.connections.count(IPv4Address("TCP", "192.0.2.88", 1)), 0)
+        self.one.client_limit = None
+        self.assertEqual(self.connect(self.one), "served")
+
+    def test_counted_late(self) -> None:
+        """
+        A limit that a reload brings finds those that are open.
+        """
+        connection = self.open(PEER)
+        self.open(PEER)
+        self.assertEqual(self.one.connections.count(PEER), 2)
+        self.one.connections.discard(connection)
+        self.assertEqual(self.one.connections.count(PEER), 1)
+
+    def open(self, peer: Any, **attributes: Any) -> Any:
+        """
+        A connection that is open.
+        """
+        connection = Protocol()
+        connection.transport = StringTransport(peerAddress=peer)
+        vars(connection).update(attributes)
+        self.one.connections.add(connection)
+        return connection
 
     def test_workers(self) -> None:
         """

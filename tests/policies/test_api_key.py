@@ -65,7 +65,7 @@ class APIKeyTests(GuardedCase):
             lines = self.passed(target=target)
             self.assertEqual(lines[0], f"GET {left} HTTP/1.1")
             self.assertEqual(self.server.records[-1][0].head.target.decode(), left)
-        for target in (f"/?key={KEY}&key=x", f"/?xkey={KEY}", f"/?key=x&key={KEY}"):
+        for target in (f"/?key={KEY}&key=x", f"/?xkey={KEY}", f"/?key=x&key={KEY}", f"/?key={KEY}&%6bey=x"):
             self.assertEqual(self.told(target=target).status, 401, target)
         self.assertEqual(self.told(f"Authorization: Basic {KEY}").status, 401)
         self.assertEqual(self.told(f"Cookie: key={KEY}; key=x").status, 401)
@@ -78,6 +78,18 @@ class APIKeyTests(GuardedCase):
         lines = self.passed(f"X-API-Key: {KEY}")
         self.assertIn(f"X-API-Key: {KEY}", lines)
         self.assertEqual([line for line in lines if "billing" in line], [])
+
+    def test_trailers(self) -> None:
+        """
+        Nobody says in a trailer either who he is: there are servers that put trailers among the other fields.
+        """
+        self.serve(f"api_key = {{ keys = {{ billing = '{HASH}' }} }}")
+        client = self.ask(f"X-API-Key: {KEY}", "Transfer-Encoding: chunked", method="POST")
+        client.send(b"1\r\na\r\n0\r\nX-Auth-User: root\r\nX-Sum: 1\r\nX~Auth~User: root\r\n\r\n")
+        head, _, body = self.server.accept().take().partition(b"\r\n\r\n")
+        self.assertIn(b"\r\nX-Auth-User: billing\r\n", head)
+        self.assertEqual(body, b"1\r\na\r\n0\r\nX-Sum: 1\r\n\r\n")
+        client.reset()
 
     def test_keys(self) -> None:
         """

@@ -331,3 +331,58 @@ class SpoofingTests(GuardedCase):
         """
         self.serve("")
         self.assertEqual(len(self.spoofed()), 2)
+
+
+class GuessingTests(GuardedCase):
+    """
+    Wrong passwords, limited by C{rate_limit} with C{failures}.
+    """
+
+    POLICY = 'basic_auth = "htpasswd"\nrate_limit = { rate = "2/min", failures = true'
+
+    def guess(self, password: str = "x", client: str = "192.0.2.7") -> int:
+        """
+        What becomes of a guess.
+        """
+        return self.told(basic("ann", password), client=client).status
+
+    def test_shut(self) -> None:
+        """
+        Who has guessed wrong too often is refused without a look at his next guess, until there is a token again; for
+        others, and for requests that do not fail, nothing is counted.
+        """
+        self.serve(self.POLICY + " }", FILES)
+        for _ in range(5):
+            self.passed(basic("ann", "sesame"))
+            self.assertEqual(self.told().status, 401)
+        self.assertEqual([self.guess() for _ in range(4)], [401, 401, 429, 429])
+        answer = self.told(basic("ann", "sesame"))
+        self.assertEqual((answer.status, answer.get(b"Retry-After")), (429, b"30"))
+        self.assertEqual(self.record[0], "rate_limited")
+        self.assertEqual(self.guess(client="192.0.2.8"), 401)
+        self.server.advance(31)
+        self.assertEqual([self.guess() for _ in range(2)], [401, 429])
+        self.server.advance(31)
+        self.passed(basic("ann", "sesame"))
+
+    def test_dry_run(self) -> None:
+        """
+        It refuses nobody.
+        """
+        self.serve(self.POLICY + ", dry_run = true }", FILES)
+        self.assertEqual([self.guess() for _ in range(4)], [401] * 4)
+
+    def test_refused(self) -> None:
+        """
+        What cannot be held up, or is not asked there.
+        """
+        self.assertIn("goes without delay", self.refused(self.POLICY + ', delay = "1s" }', FILES))
+        stream = """
+            [upstream.db]
+            servers = ["127.0.0.1:5432"]
+            [[stream]]
+            listen = "tcp:5000"
+            upstream = "db"
+            rate_limit = { rate = "1/s", failures = true }
+        """
+        self.assertIn("a stream has none", self.refused(stream))

@@ -249,6 +249,12 @@ class NegotiationTests(CompressTestCase):
         self.assertEqual((again.status, again[b"ETag"], again[b"Vary"]), (304, tag, b"Accept-Encoding"))
         strong = served.get(b"/a.html")[b"ETag"]
         self.assertEqual(served.get(b"/a.html", if_none_match=strong)[b"ETag"], strong)
+        # What is never compressed keeps its tag, so that parts of it can be had.
+        (root / "a.png").write_bytes(TEXT)
+        picture = served.get(b"/a.png", accept_encoding=b"gzip")[b"ETag"]
+        for tags in (picture, b'W/"x", ' + picture, picture + b', "x"'):
+            again = served.get(b"/a.png", accept_encoding=b"gzip", if_none_match=tags)
+            self.assertEqual((again.status, again[b"ETag"]), (304, picture))
         # A part is of the file; a part of what was compressed cannot be had, and gets the whole.
         self.assertEqual(served.get(b"/a.html", accept_encoding=b"gzip", range=b"bytes=0-3").body, TEXT[:4])
         self.assertCoded(served.get(b"/a.html", accept_encoding=b"gzip", range=b"bytes=0-3", if_range=tag), b"gzip")

@@ -152,6 +152,9 @@ class ConfigTests(SynchronousTestCase):
             "https://app.example.com/",
             {"credentials": True},
             {"origins": ["*", APP.decode()], "credentials": True},
+            {"origins": ["null"], "credentials": True},
+            {"origins": ["https://*"], "credentials": True},
+            {"origins": ["http://*:8080"], "credentials": True},
             {"methods": ["GET, PUT"]},
             {"expose": ["a b"]},
             False,
@@ -160,3 +163,4 @@ class ConfigTests(SynchronousTestCase):
         for table in tables:
             with self.subTest(table=table), self.assertRaises(Faults):
                 structure(table, cors.Config)
+        structure({"origins": ["https://*.localhost", "https://*.example.com"], "credentials": True}, cors.Config)

@@ -4,12 +4,13 @@ Tests for twistginx.policies.forward_auth.
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import Any
 
 from zope.interface.verify import verifyObject
 
 from tests.http.conversation import Answer, answers
-from tests.policies.guarded import GuardedCase
+from tests.policies.guarded import KEY, GuardedCase
 from twistginx.interfaces import IPolicyModule
 from twistginx.policies import forward_auth
 from twistginx.testing import Connection
@@ -56,6 +57,7 @@ class ForwardAuthTests(GuardedCase):
         client = self.ask(
             *("Cookie: s=1", "Content-Length: 3", "Content-Type: text/plain", "If-None-Match: x", "Range: bytes=0-"),
             *("X-Forwarded-Uri: /evil", "X-Original-URL: /evil", "X-Forwarded-Method: EVIL", "X-Hop: 1"),
+            *("X-Real-IP: 10.6.6.6", "X-Original-Method: EVIL"),
             *("Connection: X-Hop", "Expect: 100-continue", "Accept: text/html"),
             target="/a%20b?c=d",
             method="PUT",
@@ -69,6 +71,7 @@ class ForwardAuthTests(GuardedCase):
                 "Cookie: s=1",
                 "Accept: text/html",
                 "X-Forwarded-For: 192.0.2.7, 127.0.0.1",
+                "X-Real-IP: 192.0.2.7",
                 "X-Forwarded-Proto: http",
                 "X-Forwarded-Host: app.example",
                 "X-Forwarded-Method: PUT",
@@ -77,6 +80,20 @@ class ForwardAuthTests(GuardedCase):
                 "X-Original-URL: http://app.example/a%20b?c=d",
             ],
         )
+        client.close()
+
+    def test_absolute(self) -> None:
+        """
+        Of a target with a host in it, it is told all that is asked for; and what another guard has found out, which no
+        ``Connection`` takes out.
+        """
+        self.serve(SERVICE + f'\n    api_key = {{ keys = {{ ann = "sha256:{sha256(KEY.encode()).hexdigest()}" }} }}')
+        client = self.ask(
+            f"X-API-Key: {KEY}", "Connection: X-Auth-User", "X-Auth-User: root", target="http://app.example/a?c=d"
+        )
+        _, lines = self.service()
+        self.assertIn("X-Forwarded-Uri: /a?c=d", lines)
+        self.assertIn("X-Auth-User: ann", lines)
         client.close()
 
     def test_yes(self) -> None:

@@ -126,6 +126,7 @@ class CredentialTests(SynchronousTestCase):
             (b"/a?t=1", b"/a", None),
             (b"/a?x=%20&t=1&&y", b"/a?x=%20&&y", b"x=%20&&y"),
             (b"/a?tt=1", b"/a?tt=1", b"tt=1"),
+            (b"/a?%74=1&x", b"/a?x", b"x"),
             (b"/a", b"/a", None),
         ):
             head = RequestHead(b"GET", target, b"HTTP/1.1", Fields())

@@ -24,6 +24,7 @@ from tests.policies.guarded import KEY, SITE, GuardedCase
 from twistginx.interfaces import IPolicyModule
 from twistginx.policies import jwt
 from twistginx.policies.claims import claim_of, has_claim, texts_of
+from twistginx.policies.credentials import LONGEST
 from twistginx.policies.jwks import read_key_set
 from twistginx.testing import Connection
 
@@ -194,6 +195,22 @@ class TokenTests(GuardedCase):
         self.assertNotIn(good, "".join(self.passed(f"Cookie: a=1; t={good}")))
         self.assertEqual(self.passed(target=f"/?t={good}")[0], "GET / HTTP/1.1")
         self.assertEqual(self.told(bearer(good)).status, 401)
+
+    def test_one_place(self) -> None:
+        """
+        The app sees the token that was verified, and none beside it that was not, wherever that stands.
+        """
+        self.serve(POLICY.replace(" }", ', cookie = "t", query = "t" }'), FILES)
+        good, bad = token(), token(OTHER, sub="root")
+        for fields, target in (
+            ([bearer(good), f"Cookie: t={bad}"], f"/?t={bad}"),
+            ([bearer(bad), bearer(bad), f"Cookie: a=1; t={good}"], f"/?%74={bad}"),
+            ([bearer(bad + "x" * LONGEST), f"Cookie: t={good}"], "/"),
+        ):
+            seen = "\n".join(self.passed(*fields, target=target))
+            self.assertIn(good, seen)
+            self.assertNotIn(bad, seen)
+        self.assertEqual(self.told(target=f"/?t={good}&%74={bad}").status, 401)
 
     def test_require(self) -> None:
         """

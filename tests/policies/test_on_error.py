@@ -121,6 +121,80 @@ class OnErrorTests(SynchronousTestCase):
         client.send(b"GET /sorry HTTP/1.1\r\nHost: a\r\n\r\n")
         self.assertEqual(Answer(client.take()).status, 200)
 
+    def failing(self, fallback: str, request: bytes, **files: str) -> tuple[MemoryServer, Answer]:
+        """
+        What is answered to C{request}, whose upstream fails, by the route "page".
+        """
+        server = self.serve(
+            TWO_UPSTREAMS
+            + f"""
+            [[site.route]]
+            path = "/a"
+            match = {{ header = {{ X-Fail = true }} }}
+            strip_prefix = true
+            proxy = {{ upstream = "app" }}
+            on_error = {{ routes = {{ "5xx" = "page" }} }}
+            [[site.route]]
+            name = "page"
+            {fallback}
+            """,
+            **files,
+        )
+        client = server.connect()
+        client.send(request)
+        server.refuse()
+        return server, Answer(client.take())
+
+    def test_no_part_of_a_failure(self) -> None:
+        """
+        Conditions and ranges are for what was asked for, not for what stands in its place: that is sent whole.
+        """
+        for line in (
+            b"Range: bytes=0-1",
+            b"If-None-Match: *",
+            b'If-Match: "other"',
+            b"If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT",
+        ):
+            with self.subTest(line=line):
+                _, answer = self.failing(
+                    'static = { alias = "FILES/sorry.html" }',
+                    b"GET /a/x HTTP/1.1\r\nHost: a\r\nX-Fail: 1\r\n%b\r\n\r\n" % line,
+                    sorry_html="back soon",
+                )
+                self.assertEqual((answer.status, answer.body), (502, b"back soon"))
+                self.assertIsNone(answer[b"Content-Range"])
+
+    def test_page_for_any_method(self) -> None:
+        """
+        A file stands for the failure of a form, too.
+        """
+        _, answer = self.failing(
+            'static = { alias = "FILES/sorry.html" }',
+            b"POST /a/x HTTP/1.1\r\nHost: a\r\nX-Fail: 1\r\nContent-Length: 1\r\n\r\nx",
+            sorry_html="back soon",
+        )
+        self.assertEqual((answer.status, answer.body), (502, b"back soon"))
+
+    def test_files_of_two_routes(self) -> None:
+        """
+        What has answered a failure, by the path as the route that failed sees it, is not kept as the file of that path.
+        """
+        server, answer = self.failing(
+            'static = "FILES"', b"GET /a/x HTTP/1.1\r\nHost: a\r\nX-Fail: 1\r\n\r\n", x="the wrong one"
+        )
+        self.assertEqual((answer.status, answer.body), (502, b"the wrong one"))
+        (self.files / "a").mkdir()
+        (self.files / "a" / "x").write_text("the right one")
+        client = server.connect()
+        for expected in ((200, b"the right one"), (200, b"the right one")):
+            client.send(b"GET /a/x HTTP/1.1\r\nHost: a\r\n\r\n")
+            answer = Answer(client.take())
+            self.assertEqual((answer.status, answer.body), expected)
+        client.send(b"GET /a/x HTTP/1.1\r\nHost: a\r\nX-Fail: 1\r\n\r\n")
+        server.refuse()
+        answer = Answer(client.take())
+        self.assertEqual((answer.status, answer.body), (502, b"the wrong one"))
+
     def upstreams(self, head: bytes, intercept: str = "") -> tuple[MemoryServer, Any]:
         """
         A request that has just reached the first of two upstreams.

@@ -150,6 +150,22 @@ class UsersTests(SynchronousTestCase):
         self.assertTrue(users.verify(b"ann", b"2"))
         self.assertEqual(verified, [b"1", b"2"])
 
+    def test_unknown_takes_as_any(self) -> None:
+        """
+        Where hashes differ in what they cost, those who are not there differ as well, and each stays as it is.
+        """
+        verified: list[int] = []
+        passwords = {}
+        for number in range(2):
+            password = passwords[b"%d" % number] = mock.Mock()
+            password.verify = lambda word, number=number: verified.append(number) or True
+        users = Users(passwords)
+        for _ in range(2):
+            for number in range(64):
+                self.assertFalse(users.verify(b"eve%d" % number, b"1"))
+        self.assertEqual(set(verified), {0, 1})
+        self.assertEqual(verified[:64], verified[64:])
+
     def test_weak(self) -> None:
         """
         Schemes that protect nobody are named.

@@ -70,6 +70,7 @@ class ListenerPlan:
     :ivar tls: what stands before it, or None.
     :ivar proxy_protocol: what stands before that, or None.
     :ivar limit: of connections, or None.
+    :ivar client_limit: of those of one client, or None.
     """
 
     endpoint: str
@@ -78,6 +79,7 @@ class ListenerPlan:
     tls: TLSServer | None
     proxy_protocol: ProxyProtocol | None = None
     limit: Limit | None = None
+    client_limit: Limit | None = None
 
     def give_to(self, listener: Listener) -> None:
         """
@@ -87,6 +89,7 @@ class ListenerPlan:
         listener.tls = self.tls
         listener.proxy_protocol = self.proxy_protocol
         listener.limit = self.limit
+        listener.client_limit = self.client_limit
 
 
 @define(eq=False)

@@ -14,8 +14,8 @@ from twistginx.build.building import Building, Key, is_whole
 from twistginx.build.definitions import Definitions, patterns_of
 from twistginx.build.endpoints import Endpoints
 from twistginx.config import schema
-from twistginx.http.channel import Frontend, Timeouts
 from twistginx.http.fieldnames import DoubtfulNames
+from twistginx.http.frontend import Frontend, Timeouts
 from twistginx.http.identity import IdentityNames
 from twistginx.interfaces import IStreaming
 from twistginx.net import certificates, tlscontext
@@ -162,6 +162,7 @@ class Sites:
         """
         ranked = []
         guards: list[Any] = []  # ``admit`` of those that decide who may come in
+        names: list[str] = []  # and what they are called
         stack: list[tuple[int, str, Any, Any]] = []
         judges: list[Any] = []
         guard: list[Any] = []  # what is decided, however many routes have a policy of their own that decides so
@@ -173,15 +174,18 @@ class Sites:
                         links.append((use.where, policy.link))
                     condition = self._definitions.condition(use.when, (*use.where, "when"))
                     acting: Any = policy if condition is None else Conditional(policy, condition, _PHASES)
-                    ranked.append((use.module.rank, use.name, acting))
+                    # One that does another thing, as its table says, may have another place than its kind.
+                    rank = getattr(policy, "rank", use.module.rank)
+                    ranked.append((rank, use.name, acting))
                     self._check_place(config, use)
-                    stack.append((use.module.rank, use.name, policy, condition))
+                    stack.append((rank, use.name, policy, condition))
                     if hasattr(policy, "admit") and getattr(use.module, "decides", True):
                         guard.append((use.name, use.config, use.when))
                         if condition is not None and condition.reads_path:
                             judges.append(condition)
                         if getattr(use.module, "guards", False):
                             guards.append(acting.admit)
+                            names.append(use.name)
                             if condition is not None and config.satisfy == "any":
                                 self._building.report((*use.where, "when"), *_NOT_OF_ANY)
         ranked.sort(key=lambda entry: entry[:2])
@@ -198,6 +202,7 @@ class Sites:
             )
             guard.append("any")
         phases["guard"] = tuple(guard)
+        phases["guards"] = tuple(names)
         phases["judges"] = tuple(judges)
         phases["stack"] = tuple(entry[1:] for entry in stack)
         return phases

@@ -6,7 +6,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import AddressValueError, IPv4Network, IPv6Network, NetmaskValueError, ip_address, ip_network
+from functools import lru_cache
+from ipaddress import (
+    AddressValueError,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    NetmaskValueError,
+    ip_address,
+    ip_network,
+)
 from pathlib import Path
 from typing import Final, Self
 
@@ -56,6 +65,28 @@ class Network:
         if self.range.prefixlen == self.range.max_prefixlen:
             return str(self.range.network_address)
         return str(self.range)
+
+
+def unmapped(address: str) -> str:
+    """
+    An IPv4 address that was mapped into IPv6, as a socket for both families has it (``::ffff:10.0.0.1``), as itself.
+    """
+    return address[7:] if address[:7].lower() == "::ffff:" and "." in address else address
+
+
+@lru_cache(_REMEMBERED)
+def network_of(address: bytes) -> bytes:
+    """
+    Who an address stands for: itself, or for IPv6 its /64, which is what one customer has to choose from.
+    """
+    try:
+        parsed = ip_address(address.decode("ascii", "replace").partition("%")[0])
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv6Address):
+        mapped = parsed.ipv4_mapped
+        return str(mapped).encode() if mapped is not None else parsed.packed[:8].hex().encode() + b"/64"
+    return address
 
 
 class NetworkSet(tuple[Network, ...]):  # noqa: SLOT001  # a tuple can have no slots of its own

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from twistginx.http.identity import IdentityNames
 from twistginx.http.message import Fields
 
 
@@ -37,6 +38,7 @@ class RequestBody:
     :ivar length: in bytes, as announced; None when it is chunked.
     :ivar received: bytes that have arrived.
     :ivar limit: more than this is refused by the channel.
+    :ivar unsayable: the ``http.identity.IdentityNames`` of what no trailer may say either; None: there are none.
     :ivar complete: the last byte has arrived.
     :ivar ended: the receiver has been told so.
     :ivar whole: never: what has been taken is gone.
@@ -54,6 +56,7 @@ class RequestBody:
         "limit",
         "received",
         "trailers",
+        "unsayable",
     )
 
     whole = False
@@ -68,6 +71,7 @@ class RequestBody:
         self.ended = False
         self.length = length
         self.limit: int | None = None
+        self.unsayable: IdentityNames | None = None
         self.received = 0
         self.trailers = Fields()
 
@@ -117,6 +121,8 @@ class RequestBody:
                 self._receiver.body_data(held.popleft())
             if self.complete and not held and not self.ended and not self._paused:
                 self.ended = True
+                if self.trailers and self.unsayable is not None:
+                    self.trailers[:] = self.unsayable.without(self.trailers)
                 self._receiver.body_end(self.trailers)
         finally:
             self._delivering = False

@@ -43,8 +43,14 @@ class IdentityNames:
                     break
             else:
                 return
-        names = self._names
         fields = head.fields
-        kept = [field for field in fields if field[0] not in names and field[0].translate(_ALIASES) not in names]
+        kept = self.without(fields)
         if len(kept) != len(fields):
             fields[:] = kept
+
+    def without(self, fields: Iterable[tuple[bytes, bytes, bytes]]) -> list[tuple[bytes, bytes, bytes]]:
+        """
+        The same of trailers, which some servers merge into the head.
+        """
+        names = self._names
+        return [field for field in fields if field[0] not in names and field[0].translate(_ALIASES) not in names]

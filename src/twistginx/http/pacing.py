@@ -101,6 +101,18 @@ class PacedBody(Pace):
     def __getattr__(self, name: str) -> Any:
         return getattr(self._body, name)
 
+    @property
+    def limit(self) -> int | None:
+        """
+        See ``RequestBody``; a route that the request is given to sets its own.
+        """
+        limit: int | None = self._body.limit
+        return limit
+
+    @limit.setter
+    def limit(self, limit: int | None) -> None:
+        self._body.limit = limit
+
     def add(self, ask: Ask) -> None:
         """
         One more limit.

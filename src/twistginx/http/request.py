@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from twisted.web import http, resource
 
+from twistginx.config.networks import unmapped
 from twistginx.config.units import Size
 from twistginx.errors import ProxyError, Retry
 from twistginx.http import requestid
@@ -59,8 +60,14 @@ class Request(Response):
     :ivar source: what produces the response, or None.
     :ivar watcher: who wants to know that the client is gone, or None.
     :ivar upstream_name: the peer that answered, for the log.
+    :ivar split: the name of the upstream that it was given to, where the route splits; else empty.
     :ivar remote_user: who has proved to be somebody to a policy of the route; empty where nobody has.
     :ivar vouched: names, in lower case, of fields of ``head`` that policies have put there, and nobody may take out.
+    :ivar admitted: the policies of the route have been asked, and let it in.
+    :ivar limits: what limits have granted, by what tells them apart, so that a request counts once for each, however
+        many routes it comes to (``reroute``); None: nothing.
+    :ivar shown: credentials that policies have accepted, by the name of the policy; None: none.  They may have been
+        taken out of ``head``, where the policies of another route would miss them after ``reroute``.
     :ivar tunnel: of a request that became a tunnel: what is called when that ends; None where nobody would know.
     :ivar matched_path: the path, normalised; what routes match.  After a rewrite, what files are named by.
     :ivar routed_path: what ``matched_path`` was when the route was chosen; empty where nothing has been rewritten.
@@ -190,6 +197,8 @@ class Request(Response):
             if site is None:
                 self.fail(ProxyError("destination_not_found", "no site has this name"))
                 return
+            if site.trusted is None:
+                self.client_ip = self.channel.peer_ip  # which nobody can say otherwise
             if site.identity is not None:
                 site.identity.take_out(self.head)
             route = self.route = site.route_for(self)
@@ -203,6 +212,8 @@ class Request(Response):
                 received(self)
             body = self.body
             if body is not None:
+                if self._asked is None:
+                    body.unsayable = site.identity
                 body.limit = route.body_limit
                 # Of a chunked body, what came with the head has been counted, and no more.
                 if (body.received if body.length is None else body.length) > route.body_limit:
@@ -238,6 +249,7 @@ class Request(Response):
         if self.route is not None:
             self._told = (*self._told, *self.route.finished)
             self.route = None
+        self.admitted = False
         self._reroutes += 1
         if self._reroutes > _MOST_REROUTES:
             self.fail(ProxyError("proxy_internal_error", "routes that lead to each other"))
@@ -290,6 +302,7 @@ class Request(Response):
                 return
             self.respond(outcome)
             return
+        self.admitted = True
         self._render()
 
     def _admitted(self, outcome: Reply | None, index: int) -> None:
@@ -377,5 +390,7 @@ def _bare_address(hop: bytes) -> bytes:
     An entry of X-Forwarded-For without port and brackets.
     """
     if hop[:1] == b"[":
-        return hop[1:].partition(b"]")[0]
-    return hop.partition(b":")[0] if hop.count(b":") == 1 else hop
+        hop = hop[1:].partition(b"]")[0]
+    elif hop.count(b":") == 1:
+        hop = hop.partition(b":")[0]
+    return unmapped(hop.decode("latin-1")).encode("latin-1") if b"." in hop and b":" in hop else hop

@@ -10,6 +10,7 @@ from typing import IO, Final
 
 from twistginx.errors import ProxyError
 from twistginx.http.body import BodyReceiver
+from twistginx.http.identity import IdentityNames
 from twistginx.http.message import Fields
 from twistginx.net.timers import Ticker
 
@@ -44,6 +45,7 @@ class SpooledBody:
         "limit",
         "received",
         "trailers",
+        "unsayable",
     )
 
     complete = True
@@ -79,6 +81,7 @@ class SpooledBody:
         self.ended = False
         self.length = None if trailers else size
         self.limit: int | None = None
+        self.unsayable: IdentityNames | None = None  # what no trailer says: they came through a body that saw to it
         self.received = size
         self.trailers = trailers
 

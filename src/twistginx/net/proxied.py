@@ -55,6 +55,7 @@ class ProxiedConnection(Protocol):
     """
 
     transport: Any
+    proxied = True  # whose it is has yet to be said
 
     def __init__(self, settings: ProxyProtocol, listener: Any, address: IAddress) -> None:
         self.listener = listener

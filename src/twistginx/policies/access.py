@@ -184,6 +184,15 @@ class Access:
         if refusal:
             raise ProxyError("http_request_denied", f"access.{refusal}")
 
+    def explain(self, request: Any) -> list[str]:
+        """
+        Whether it lets the request in.
+
+        :raise ProxyError: when it does not.
+        """
+        self.admit(request)
+        return ["lets the request in"]
+
     def connected(self, connection: Any) -> bool | None:
         """
         False: the connection may not come in.

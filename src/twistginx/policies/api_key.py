@@ -19,7 +19,7 @@ from zope.interface import moduleProvides
 from twistginx.config.text import Secret
 from twistginx.errors import ConfigError, ProxyError
 from twistginx.interfaces import IPolicyModule
-from twistginx.policies.credentials import Place, find, places_of
+from twistginx.policies.credentials import Place, accept, find, places_of
 from twistginx.policies.identity import IdentityFields
 
 moduleProvides(IPolicyModule)
@@ -147,19 +147,17 @@ class APIKey:
         """
         :raise ProxyError: when there is no key, or nobody's.
         """
-        found = find(self._places, request.head)
+        found = find(self._places, request, name)
         if found is None:
             raise _refusal("there is no key")
-        place, key = found
-        digest = sha256(key).digest()
+        digest = sha256(found[1]).digest()
         user = self._keys.get(digest)
         if user is None and self._file is not None:
             user = self._file.value.get(digest)
         if user is None:
             raise _refusal("the key is nobody's")
         request.remote_user = user
-        if not self._keep:
-            place.take_out(request)
+        accept(self._places, found, request, name, self._keep)
         self._fields.say(request, {self._header: (user,)})
 
 

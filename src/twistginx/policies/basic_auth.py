@@ -24,7 +24,7 @@ from twistginx.errors import ConfigError, ProxyError
 from twistginx.interfaces import IPolicyModule
 from twistginx.net.threads import Threads
 from twistginx.net.timers import Ticker
-from twistginx.policies.credentials import only_value
+from twistginx.policies.credentials import note_shown, only_value, shown_before
 from twistginx.policies.identity import IdentityFields, without_field
 from twistginx.policies.passwords import LONGEST, Password, Users, read_users
 
@@ -236,7 +236,7 @@ class BasicAuth:
         """
         :raise ProxyError: when the client has not proved who it is.
         """
-        value = only_value(request.head, b"authorization")
+        value = only_value(request.head, b"authorization") or shown_before(request, name)
         if value is None:
             raise self._refusal("no credentials")
         scheme, _, credentials = value.partition(b" ")
@@ -244,14 +244,15 @@ class BasicAuth:
             raise self._refusal("credentials of another kind")
         user = self._book.look_up(credentials.strip(b" "), self._seconds)
         if isinstance(user, Deferred):
-            return user.addCallback(self._decide, request)
-        self._decide(user, request)
+            return user.addCallback(self._decide, value, request)
+        self._decide(user, value, request)
         return None
 
-    def _decide(self, user: bytes, request: Any) -> None:
+    def _decide(self, user: bytes, value: bytes, request: Any) -> None:
         if not user:
             raise self._refusal("wrong name or password")
         request.remote_user = user
+        note_shown(request, name, value)
         if not self._keep:
             without_field(request, b"authorization")
         self._fields.say(request, {self._header: (user,)})

@@ -72,9 +72,9 @@ class Config:
     :ivar min_size: what is known to be smaller is sent as it is.
     """
 
-    algorithms: tuple[Literal["zstd", "br", "gzip"], ...] = ()
+    algorithms: tuple[Literal["zstd", "br", "gzip"], ...] = field(default=(), metadata={"single": True})
     levels: dict[str, int] = field(factory=dict)
-    types: tuple[str, ...] = TYPES
+    types: tuple[str, ...] = field(default=TYPES, metadata={"single": True})
     min_size: Size = Size(1024)
 
     @classmethod
@@ -166,8 +166,11 @@ class Compression:
         fields = head.fields
         if status == _NOT_MODIFIED:
             # It says what the 200 would have said (RFC 9110 section 15.4.5), which is not known here.
+            # A client with a strong tag has what is not compressed, and is to go on asking for parts of that.
             add_vary(fields)
-            if self._offer.ranked(accepted_codings(request.head)):
+            tag = fields.first(b"etag")
+            held = request.head.first(b"if-none-match") or b""
+            if self._offer.ranked(accepted_codings(request.head)) and (tag is None or not _has_strong(held, tag)):
                 weaken(fields)
             return None
         content_type = fields.first(b"content-type")
@@ -194,6 +197,14 @@ class Compression:
         return CompressedBody(
             make_encoder(library, level, eager), request, self._reactor, self._threads, eager=eager, length=length
         )
+
+
+def _has_strong(tags: bytes, tag: bytes) -> bool:
+    """
+    Is the strong entity tag ``tag`` in a list?
+    """
+    found = tags.find(tag)
+    return found >= 0 and tags[max(0, found - 2) : found] != b"W/"
 
 
 #: Statuses whose responses have no body, or none that is a representation's.

@@ -101,6 +101,9 @@ class Concurrency:
 
         :raise ProxyError: for one too many.
         """
+        limits = request.limits
+        if limits is not None and self._key.prefix in limits:
+            return None
         key = self._key.of_request(request)
         if key is None:
             return None
@@ -112,7 +115,9 @@ class Concurrency:
 
     def _judged(self, held: bool, key: bytes, request: Any) -> None:
         if held:
-            request.__dict__.setdefault("holds", {})[self] = key
+            if request.limits is None:
+                request.limits = {}
+            request.limits[self._key.prefix] = key
         elif self._dry is not None:
             self._dry.note(request.client_ip)
         else:
@@ -139,8 +144,7 @@ class Concurrency:
         """
         See ``IPolicy``.
         """
-        holds = request.__dict__.get("holds")
-        key = holds.pop(self, None) if holds else None
+        key = None if request.limits is None else request.limits.pop(self._key.prefix, None)
         if key is None:
             return
         if record.status == _SWITCHING and request.tunnel is not None:

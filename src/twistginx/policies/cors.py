@@ -28,6 +28,9 @@ many = False
 #: What the protocol allows without asking, and so need not be said.
 _ANY: Final = "*"
 
+#: One value may stand for a list of one.
+_SINGLE: Final = {"single": True}
+
 
 def _tokens(_: Any, attribute: Attribute[Any], value: tuple[str, ...]) -> None:
     for each in value:
@@ -53,10 +56,12 @@ class Config:
     :ivar private_network: pages of public sites may reach this one in a private network.
     """
 
-    origins: tuple[str, ...] = field(default=(_ANY,))
-    methods: tuple[str, ...] = field(default=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), validator=_tokens)
-    headers: tuple[str, ...] = field(default=(_ANY,), validator=_tokens)
-    expose: tuple[str, ...] = field(default=(), validator=_tokens)
+    origins: tuple[str, ...] = field(default=(_ANY,), metadata=_SINGLE)
+    methods: tuple[str, ...] = field(
+        default=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"), validator=_tokens, metadata=_SINGLE
+    )
+    headers: tuple[str, ...] = field(default=(_ANY,), validator=_tokens, metadata=_SINGLE)
+    expose: tuple[str, ...] = field(default=(), validator=_tokens, metadata=_SINGLE)
     credentials: bool = field(default=False)
     max_age: Duration = Duration(600)
     private_network: bool = False
@@ -74,8 +79,11 @@ class Config:
 
     @credentials.validator
     def _check_credentials(self, attribute: Attribute[Any], value: bool) -> None:
-        if value and _ANY in self.origins:
-            raise ValueError('cannot be with origins = ["*"]: every site could act as its visitor; name the origins')
+        anybody = next((each for each in self.origins if _is_anybody(each)), None)
+        if value and anybody is not None:
+            raise ValueError(
+                f'cannot be with origins = ["{anybody}"]: every site could act as its visitor; name the origins'
+            )
 
     @classmethod
     def from_shorthand(cls, value: object) -> dict[str, object]:
@@ -89,6 +97,13 @@ class Config:
         if isinstance(value, list):
             return {"origins": value}
         raise ValueError('expected true, an origin such as "https://app.example.com", a list of them, or a table')
+
+
+def _is_anybody(origin: str) -> bool:
+    """
+    Can any site have this origin?  ``null`` is that of a frame in a sandbox, which all can make.
+    """
+    return origin in (_ANY, "null") or not origin.partition("://")[2].partition(":")[0].strip("*.")
 
 
 def make(config: Config, context: IContext) -> CORS:

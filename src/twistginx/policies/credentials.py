@@ -1,7 +1,8 @@
 """
 Where a token stands in a request: in a header, a cookie, or the query; and how it is taken out.
 
-What stands there twice is not taken: an app that reads the other one would believe something that nobody has verified.
+What stands there twice is not taken, and of several places one alone goes on: an app that reads the other one would
+believe something that nobody has verified.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from attrs import frozen
 from twistginx.errors import ConfigError
 from twistginx.http.fields import field_name
 from twistginx.http.wire import is_token
-from twistginx.policies.identity import without_arguments, without_cookie, without_field
+from twistginx.policies.identity import argument_name, without_arguments, without_cookie, without_field
 
 #: Bytes that a token may have: what is longer is none.
 LONGEST: Final = 16384
@@ -97,8 +98,8 @@ class InQuery:
         """
         The token, or None.
         """
-        pairs = [pair.partition(b"=") for pair in (head.query or b"").split(b"&")]
-        found: list[bytes] = [value for name, _, value in pairs if name == self.name]
+        pairs = (head.query or b"").split(b"&")
+        found: list[bytes] = [pair.partition(b"=")[2] for pair in pairs if argument_name(pair) == self.name]
         return found[0] if len(found) == 1 else None
 
     def take_out(self, request: Any) -> None:
@@ -132,12 +133,42 @@ def places_of(header: str, cookie: str, query: str) -> tuple[Place, ...]:
     return tuple(places)
 
 
-def find(places: Sequence[Place], head: Any) -> tuple[Place, bytes] | None:
+def find(places: Sequence[Place], request: Any, policy: str) -> tuple[Place, bytes] | None:
     """
     The first token that there is, and where; None when there is none.
+
+    :param policy: its name.  What it was shown on another route (``request.reroute``) counts where there is none.
     """
     for place in places:
-        token = place.find(head)
+        token = place.find(request.head)
         if token and len(token) <= LONGEST:
             return place, token
-    return None
+    shown: tuple[Place, bytes] | None = shown_before(request, policy)
+    return shown
+
+
+def accept(places: Sequence[Place], found: tuple[Place, bytes], request: Any, policy: str, keep: bool) -> None:
+    """
+    A token was good: it goes no further, unless it is to be kept, and nothing of the other places does.
+    """
+    for place in places:
+        if not keep or place is not found[0]:
+            place.take_out(request)
+    note_shown(request, policy, found)
+
+
+def note_shown(request: Any, policy: str, credential: Any) -> None:
+    """
+    Keep a credential that was good, for the same policy of another route that may be asked about this request.
+    """
+    if request.shown is None:
+        request.shown = {policy: credential}
+    else:
+        request.shown[policy] = credential
+
+
+def shown_before(request: Any, policy: str) -> Any:
+    """
+    What :func:`note_shown` has kept, or None.
+    """
+    return None if request.shown is None else request.shown.get(policy)

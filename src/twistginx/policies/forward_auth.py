@@ -42,7 +42,7 @@ guards = True
 _NOT_ASKED: Final = HOP_BY_HOP | {
     *(b"host", b"content-length", b"content-type", b"content-encoding", b"expect", b"http2-settings"),
     *(b"range", b"if-range", b"if-match", b"if-none-match", b"if-modified-since", b"if-unmodified-since"),
-    *(b"forwarded", requestid.LOWER),
+    *(b"forwarded", b"x-real-ip", requestid.LOWER),
 }
 
 #: What is ours to say to the service, and so nobody else's: ``X-Forwarded-Uri``, ``X-Original-URL`` and their kind.
@@ -58,9 +58,9 @@ class Config:
     Asks a service who may come in.  ``forward_auth = "http://127.0.0.1:9091/api/verify"`` is short for ``url``.
 
     The service is sent a GET with the client's header fields, and X-Forwarded-Method, -Proto, -Host, -Uri and -For;
-    X-Original-Method and X-Original-URL say the same.  When it answers 2xx, the request goes on.  Any other answer goes
-    to the client, body and all: a redirect to a login page, a 401, a Set-Cookie.  When it answers 5xx, or nothing, the
-    client is answered 503.
+    X-Original-Method, X-Original-URL and X-Real-IP say the same.  When it answers 2xx, the request goes on.  Any other
+    answer goes to the client, body and all: a redirect to a login page, a 401, a Set-Cookie.  When it answers 5xx, or
+    nothing, the client is answered 503.
 
     :ivar url: of the service.
     :ivar upstream: instead of ``url``: an ``[upstream.NAME]``; it is sent the client's Host.
@@ -154,7 +154,7 @@ def question_fields(request: Any, authority: bytes) -> Fields:
     The fields that the service is sent.
     """
     head = request.head
-    named = connection_options(head.fields)
+    named = connection_options(head.fields) - request.vouched
     fields = Fields([(b"host", b"Host", authority)])
     chain = b""
     for each in head.fields:
@@ -166,9 +166,10 @@ def question_fields(request: Any, authority: bytes) -> Fields:
                 chain += each[2] + b", "
             continue
         fields.append(each)
-    uri = head.target if head.target[:1] == b"/" else head.path
+    uri = head.path if head.query is None else b"%b?%b" % (head.path, head.query)
     for name, value in (
         (b"X-Forwarded-For", chain + request.peer_ip),
+        (b"X-Real-IP", request.client_ip),
         (b"X-Forwarded-Proto", request.scheme),
         (b"X-Forwarded-Host", head.host),
         (b"X-Forwarded-Method", head.method),

@@ -54,7 +54,7 @@ class RequestEdits:
     """
 
     rename: dict[str, str] = field(factory=dict)
-    remove: tuple[str, ...] = ()
+    remove: tuple[str, ...] = field(default=(), metadata={"single": True})
     set: dict[str, Template] = field(factory=dict)
     add: dict[str, tuple[Template, ...] | Template] = field(factory=dict)
 
@@ -77,7 +77,7 @@ class Config:
     """
 
     rename: dict[str, str] = field(factory=dict)
-    remove: tuple[str, ...] = ()
+    remove: tuple[str, ...] = field(default=(), metadata={"single": True})
     set: dict[str, ResponseTemplate] = field(factory=dict)
     add: dict[str, tuple[ResponseTemplate, ...] | ResponseTemplate] = field(factory=dict)
     request: RequestEdits = RequestEdits()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 from twistginx.errors import ConfigError
 from twistginx.http.fieldnames import PLAIN
@@ -79,7 +80,10 @@ def without_cookie(request: Any, name: bytes) -> None:
     """
     Take one cookie out of the head.
     """
-    fields = request.head.fields
+    head = request.head
+    if head.first(b"cookie") is None:
+        return
+    fields = head.fields
     for index in range(len(fields) - 1, -1, -1):
         lower, written, value = fields[index]
         if lower == b"cookie":
@@ -90,6 +94,14 @@ def without_cookie(request: Any, name: bytes) -> None:
                 del fields[index]
 
 
+def argument_name(pair: bytes) -> bytes:
+    """
+    The name in ``name=value`` as an app reads it: ``%6bey`` is ``key``.
+    """
+    name = pair.partition(b"=")[0]
+    return unquote_to_bytes(name.replace(b"+", b" ")) if b"%" in name or b"+" in name else name
+
+
 def without_arguments(request: Any, names: frozenset[bytes]) -> None:
     """
     Take arguments out of the query, so that neither the app nor the access log sees them.
@@ -97,7 +109,7 @@ def without_arguments(request: Any, names: frozenset[bytes]) -> None:
     head = request.head
     if head.query is None:
         return
-    kept = [pair for pair in head.query.split(b"&") if pair.partition(b"=")[0] not in names]
+    kept = [pair for pair in head.query.split(b"&") if argument_name(pair) not in names]
     query = b"&".join(kept)
     start = head.target.find(b"?")
     head.query = query or None

@@ -24,7 +24,7 @@ from twistginx.http.message import Fields
 from twistginx.interfaces import IPolicyModule
 from twistginx.net.addresslist import Fixed
 from twistginx.policies.claims import BadToken, UnknownKey, Verifier, claim_of, has_claim, texts_of
-from twistginx.policies.credentials import Place, find, places_of
+from twistginx.policies.credentials import Place, accept, find, places_of
 from twistginx.policies.identity import IdentityFields
 from twistginx.policies.jwks import PUBLIC, SHARED, FetchedKeys, FixedKeys, Key, Keys, KeySource, read_key_set
 from twistginx.upstream.fetch import Bounds, Question, fetch
@@ -242,21 +242,22 @@ class JWT:
         """
         :raise ProxyError: when there is no good token.
         """
-        found = find(self._places, request.head)
+        found = find(self._places, request, name)
         if found is None:
             raise _refusal("there is no token")
-        return self._verify(*found, request, True)
+        return self._verify(found, request, True)
 
-    def _verify(self, place: Place, token: bytes, request: Any, again: bool) -> Deferred[None] | None:
+    def _verify(self, found: tuple[Place, bytes], request: Any, again: bool) -> Deferred[None] | None:
         """
         :param again: the keys may be refreshed for it.
         """
+        token = found[1]
         keys = self._source.value
         if keys is None:
             waiting = self._source.refresh() if again else None
             if waiting is None:
                 raise ProxyError("authentication_unavailable", "jwt: the keys could not be fetched")
-            return waiting.addCallback(lambda _: self._verify(place, token, request, False))
+            return waiting.addCallback(lambda _: self._verify(found, request, False))
         digest = blake2b(token, key=self._key, digest_size=16).digest()
         good = self._good.get(digest)
         if good is None or good.keys is not keys or good.until <= self._wall():
@@ -266,10 +267,10 @@ class JWT:
                 waiting = self._source.refresh() if again else None
                 if waiting is None:
                     raise _refusal(str(error), b"invalid_token") from None
-                return waiting.addCallback(lambda _: self._verify(place, token, request, False))
+                return waiting.addCallback(lambda _: self._verify(found, request, False))
             except BadToken as error:
                 raise _refusal(str(error), b"invalid_token") from None
-        self._let_in(good, place, request)
+        self._let_in(good, found, request)
         return None
 
     def _remember(self, digest: bytes, claims: dict[str, Any], keys: Keys) -> _Good:
@@ -284,7 +285,7 @@ class JWT:
         good = self._good[digest] = _Good(user, said, lacks, keys, until)
         return good
 
-    def _let_in(self, good: _Good, place: Place, request: Any) -> None:
+    def _let_in(self, good: _Good, found: tuple[Place, bytes], request: Any) -> None:
         if good.lacks:
             challenge = b'Bearer error="insufficient_scope"'  # RFC 6750 section 3.1
             raise ProxyError(
@@ -294,8 +295,7 @@ class JWT:
             )
         if good.user:
             request.remote_user = good.user
-        if not self._keep:
-            place.take_out(request)
+        accept(self._places, found, request, name, self._keep)
         self._fields.say(request, good.said)
 
 

@@ -5,14 +5,12 @@ Whose limit it is: what ``key``, ``per`` and ``exempt`` of a limit say.
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from hashlib import blake2b
-from ipaddress import IPv6Address, ip_address
 from typing import Any, Final
 
 from twisted.logger import Logger
 
-from twistginx.config.networks import Entry
+from twistginx.config.networks import Entry, network_of
 from twistginx.config.template import Template, Variable
 from twistginx.errors import ConfigError
 from twistginx.interfaces import IContext
@@ -22,21 +20,6 @@ _QUIET: Final = 10.0
 
 #: The client, as the one rule of trusted proxies has it.
 CLIENT: Final = Template.parse("{client}")
-
-
-@lru_cache(4096)
-def network_of(address: bytes) -> bytes:
-    """
-    Who an address stands for: itself, or for IPv6 its /64, which is what one customer has to choose from.
-    """
-    try:
-        parsed = ip_address(address.decode("ascii", "replace").partition("%")[0])
-    except ValueError:
-        return address
-    if isinstance(parsed, IPv6Address):
-        mapped = parsed.ipv4_mapped
-        return str(mapped).encode() if mapped is not None else parsed.packed[:8].hex().encode() + b"/64"
-    return address
 
 
 class LimitKey:

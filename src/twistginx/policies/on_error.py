@@ -32,6 +32,11 @@ _LARGEST: Final = 1 << 20
 #: Fields of a failure that stand in the answer that replaces it.
 _KEPT: Final = frozenset((b"proxy-status", b"x-request-id", b"retry-after", b"allow", b"www-authenticate"))
 
+#: Fields of a request that have a part of an answer sent, or none of it.
+_SELECTING: Final = frozenset(
+    (b"if-match", b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since", b"range")
+)
+
 T = TypeVar("T")
 
 
@@ -50,9 +55,12 @@ class Config:
     first is taken.  Where several tables have it, an upstream is tried first, then a route, then the page is sent.
 
     :ivar pages: files to send, such as ``{ "404" = "errors/404.html" }``.
-    :ivar routes: routes of the same site that answer, by their names.  They see the request as it was.
+    :ivar routes: routes of the same site that answer, by their names.  They see the request as it was.  Who failed may
+        be anybody, and their policies do not decide again who may come in, so that they can have none that do: access
+        and authentication that they inherit are to be switched off (``basic_auth = false``).
     :ivar upstreams: upstreams that get the request instead, if it can be sent again: nothing of it has been processed,
-        or its method is idempotent, and nothing of a body has been taken.  Their answer has its own status.
+        or its method is idempotent, and nothing of a body has been taken.  Their answer has its own status.  Where
+        access or authentication decide who may come in, they get nothing that has not been let in.
     :ivar intercept: also what the resource itself answers is replaced.  Without, only our own error pages are.
     """
 
@@ -89,6 +97,7 @@ class OnError:
         # By status: resolved routes, which ``link`` makes.
         self._upstreams: dict[int, Any] = {}
         self._routes: dict[int, Any] = {}
+        self._guarded = False
 
     def link(self, own: Any, routes: Mapping[str, Any]) -> None:
         """
@@ -112,8 +121,16 @@ class OnError:
                 raise ConfigError(
                     f'there is no route "{name}"', key=f"routes.{key}", expected=f"expected one of {there}"
                 )
+            if found.guards:
+                written = " and ".join(f"{each} = false" for each in found.guards)
+                raise ConfigError(
+                    f'the route "{name}" has {", ".join(found.guards)}, and nobody is asked for that here',
+                    key=f"routes.{key}",
+                    expected=f"expected a route for everybody: {written}",
+                )
             return _answered_by(found.resource, own, (_as_failed, *found.responding))
 
+        self._guarded = bool(own.guards)
         self._routes = _by_status(self._names, fallback)
         self._upstreams = {status: _answered_by(proxy, own, own.responding) for status, proxy in self._proxies.items()}
 
@@ -125,10 +142,16 @@ class OnError:
         if status < 400 or request.diverted is not None or (request.error is None and not self._intercept):
             return None
         route = self._upstreams.get(status)
-        if route is not None and request.repeatable:
+        # "5xx" is also what is said where it could not be found out who asks: nobody comes in by that.
+        if route is not None and request.repeatable and (request.admitted or not self._guarded):
             return Diversion(route)
         route = self._routes.get(status)
         if route is not None:
+            # Of a failure there are no conditions and no parts (RFC 9110 sections 13.2.1 and 14.2): it is sent whole.
+            fields = request.head.fields
+            kept = [each for each in fields if each[0] not in _SELECTING]
+            if len(kept) != len(fields):
+                fields[:] = kept
             return Diversion(route)
         page = self._pages.get(status)
         if page is None:

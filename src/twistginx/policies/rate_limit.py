@@ -16,8 +16,8 @@ from twistginx.config.networks import Entry
 from twistginx.config.rates import Rate
 from twistginx.config.template import Template
 from twistginx.config.units import Duration
-from twistginx.errors import ProxyError
-from twistginx.http.message import ResponseHead
+from twistginx.errors import ConfigError, ProxyError
+from twistginx.http.message import Record, ResponseHead
 from twistginx.interfaces import IContext, IPolicyModule
 from twistginx.policies.limitkey import CLIENT, DryRun, LimitKey
 from twistginx.shared.verdict import Verdict
@@ -29,6 +29,8 @@ api = 1
 rank = 400
 applies_to = frozenset(("http", "stream"))
 many = True
+
+_UNAUTHORIZED: Final = 401
 
 #: Nothing waits longer than this.
 _LONGEST_DELAY: Final = 60.0
@@ -53,6 +55,9 @@ class Config:
         limit in ``[site.defaults]`` is one for all routes that inherit it.
     :ivar status: what a refusal is answered: 429 or 503.
     :ivar exempt: who has no limit: networks, files, and lists of ``[networks]``.
+    :ivar failures: what counts are wrong credentials: requests with an Authorization that were answered 401, by a
+        policy or by the app.  Who has made too many is refused before anybody verifies anything, until there is a token
+        again.
     :ivar headers: every response carries RateLimit and RateLimit-Policy, not only refusals.
     :ivar dry_run: nothing is refused, or held up; the error log says what would have been.
     """
@@ -64,6 +69,7 @@ class Config:
     per: str = ""
     status: Literal[429, 503] = 429
     exempt: tuple[Entry, ...] = field(default=(), metadata={"single": True})
+    failures: bool = field(default=False)
     headers: bool = False
     dry_run: bool = False
 
@@ -76,6 +82,11 @@ class Config:
     def _check_delay(self, attribute: Attribute[Any], value: Duration) -> None:
         if value > _LONGEST_DELAY:
             raise ValueError(f'is {value}, and a client that waits for so long has left; expected "60s" or less')
+
+    @failures.validator
+    def _check_failures(self, attribute: Attribute[Any], value: bool) -> None:
+        if value and self.delay:
+            raise ValueError("goes without delay: what has failed cannot be held up")
 
     @classmethod
     def from_shorthand(cls, value: object) -> dict[str, object]:
@@ -92,6 +103,10 @@ def make(config: Config, context: IContext) -> RateLimit:
     As ``IPolicyModule`` says.
     """
     key = LimitKey(name, config.key, config.per, config.exempt, context)
+    if config.failures:
+        if context.place.startswith("stream"):
+            raise ConfigError("is for requests, and a stream has none", key="failures", expected="remove it")
+        return FailureLimit(config, key, context)
     return (TellingRateLimit if config.headers and not config.dry_run else RateLimit)(config, key, context)
 
 
@@ -124,6 +139,9 @@ class RateLimit:
 
         :raise ProxyError: for one too many.
         """
+        limits = request.limits
+        if limits is not None and self._key.prefix in limits:
+            return None
         key = self._key.of_request(request)
         if key is None:
             return None
@@ -168,6 +186,10 @@ class RateLimit:
         """
         What becomes of a request.
         """
+        if request.limits is None:
+            request.limits = {self._key.prefix: verdict}
+        else:
+            request.limits[self._key.prefix] = verdict
         if verdict.admitted:
             return self._later(verdict.wait) if verdict.wait else None
         if self._dry is not None:
@@ -209,16 +231,79 @@ class TellingRateLimit(RateLimit):
 
     __slots__ = ()
 
-    def _judged(self, verdict: Verdict, request: Any) -> Deferred[None] | None:
-        outcome = super()._judged(verdict, request)
-        request.__dict__.setdefault("verdicts", {})[self] = verdict
-        return outcome
-
     def responding(self, request: Any, head: ResponseHead) -> None:
         """
         See ``IPolicy``.
         """
-        verdict = request.__dict__.get("verdicts", {}).get(self)
-        if verdict is not None:
+        verdict = None if request.limits is None else request.limits.get(self._key.prefix)
+        if verdict is not None and verdict.admitted:  # a refusal says so itself
             for field_name, value in self._fields(verdict):
                 head.fields.add(field_name, value)
+
+
+class FailureLimit(RateLimit):
+    """
+    One for wrong credentials.
+
+    A failure is known when a request has been answered.  The one that takes the last token shuts the door, by a small
+    value in the store that is there until there is a token again; guesses that are under way by then come through.
+
+    :ivar rank: before all that verify.
+    """
+
+    rank: Final = 190
+
+    __slots__ = ("_store",)
+
+    def __init__(self, config: Config, key: LimitKey, context: IContext) -> None:
+        super().__init__(config, key, context)
+        self._store: Final[Any] = context.store
+
+    def admit(self, request: Any) -> Deferred[None] | None:
+        """
+        See ``IPolicy``.
+
+        :raise ProxyError: for who has guessed too often.
+        """
+        key = self._key.of_request(request)
+        if key is None:
+            return None
+        shut = self._store.get(key + b"/shut", self._reactor.seconds())
+        if isinstance(shut, Deferred):
+            return shut.addCallback(self._look, request)
+        self._look(shut, request)
+        return None
+
+    def _look(self, shut: tuple[bytes, int] | None, request: Any) -> None:
+        if shut is None:
+            return
+        if self._dry is not None:
+            self._dry.note(request.client_ip)
+            return
+        wait = float(shut[0]) - self._reactor.seconds()
+        self._judged(Verdict(False, min(max(wait, 0.0), 1 / self._rate), 0.0), request)
+
+    def finished(self, request: Any, record: Record) -> None:
+        """
+        See ``IPolicy``.
+        """
+        if record.status != _UNAUTHORIZED or request.head.first(b"authorization") is None:
+            return
+        key = self._key.of_request(request)
+        if key is None:
+            return
+        now = self._reactor.seconds()
+        verdict = self._take(key, self._rate, self._burst, now)
+        if isinstance(verdict, Deferred):
+            # Who was answered is not to wait for it; where the store is away, it has said so.
+            verdict.addCallback(self._shut, key).addErrback(lambda _: None)
+        else:
+            self._shut(verdict, key)
+
+    def _shut(self, verdict: Verdict, key: bytes) -> None:
+        missing = (1.0 - verdict.left) / self._rate if verdict.admitted else verdict.wait
+        if missing > 0:
+            now = self._reactor.seconds()
+            put = self._store.put(key + b"/shut", b"%.3f" % (now + missing), missing, now)
+            if isinstance(put, Deferred):
+                put.addErrback(lambda _: None)

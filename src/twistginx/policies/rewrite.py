@@ -4,23 +4,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal
-from urllib.parse import unquote_to_bytes
 
-from attrs import Attribute, define, field, frozen
+from attrs import Attribute, field, frozen
 from zope.interface import moduleProvides
 
-from twistginx.config.regex import Regex, Spans
+from twistginx.config.regex import Regex
 from twistginx.config.schema import Match
 from twistginx.config.tables.fields import SINGLE, not_empty
 from twistginx.config.tables.match import RoutePath, check_captures
 from twistginx.config.template import Template
-from twistginx.errors import ConfigError, ProxyError
+from twistginx.errors import ProxyError
 from twistginx.http.message import Reply
-from twistginx.http.targets import climbs, editable, quoted, quoted_argument
+from twistginx.http.targets import climbs, editable, quoted
 from twistginx.interfaces import IContext, IPolicyModule
-from twistginx.policies.targets import TargetTemplate, compile_argument
+from twistginx.policies.edits import (
+    Edit,
+    QueryEdit,
+    QueryEdits,
+    Target,
+    add_prefix,
+    add_slash,
+    lower,
+    remove_slash,
+    strip,
+    to_template,
+    upper,
+)
 from twistginx.routing.match import normalised, resolved, under
 
 moduleProvides(IPolicyModule)
@@ -39,24 +50,6 @@ decides = False
 
 #: How often the rules may be begun with again.
 PASSES: Final = 10
-
-
-@frozen
-class QueryEdits:
-    """
-    What is done to the arguments of the query, in this order.  Names are compared decoded.
-
-    :ivar rename: old name to new name.
-    :ivar remove: names of arguments that are taken out; one that ends with ``*`` stands for all that begin so, and "*"
-        for all.
-    :ivar set: name to value: the argument is there once, with this value.
-    :ivar add: name to value: one more argument.
-    """
-
-    rename: dict[str, str] = field(factory=dict)
-    remove: tuple[str, ...] = field(default=(), metadata=SINGLE)
-    set: dict[str, Template] = field(factory=dict)
-    add: dict[str, Template] = field(factory=dict)
 
 
 @frozen
@@ -147,21 +140,6 @@ class Config:
         return "rules" not in table
 
 
-@define
-class Target:
-    """
-    A target while it is edited.
-
-    :ivar path: as ``http.targets.editable`` makes it.
-    """
-
-    path: bytes
-    query: bytes | None
-
-
-Edit = Callable[[Target, Any, Spans | None], None]
-
-
 def make(config: Config, context: IContext) -> Rewrite:
     """
     The policy.
@@ -190,6 +168,9 @@ class Rewrite:
         if target is None:
             return None
         raw = quoted(target.path)
+        if climbs(raw):
+            # A slash that was data, or the like, and has another path before it now.
+            raise ProxyError("http_request_error", "a rewrite would lead out of where it leads")
         if status:
             return Reply(status, [(b"Location", _location(request, raw, target.query))])
         request.retarget(normalised(raw), raw, target.query)
@@ -292,115 +273,14 @@ def _edits_of(rule: Rule, key: str) -> Iterable[Edit]:
     """
     names = None if rule.regex is None else rule.regex.names
     if rule.to is not None:
-        yield _to(rule.to, names, f"{key}.to")
+        yield to_template(rule.to, names, f"{key}.to")
     if rule.strip_prefix is not None:
-        yield _strip(rule.strip_prefix.rstrip("/").encode())
+        yield strip(rule.strip_prefix.rstrip("/").encode())
     if rule.add_prefix is not None:
-        yield _add(rule.add_prefix, names, f"{key}.add_prefix")
+        yield add_prefix(rule.add_prefix, names, f"{key}.add_prefix")
     if rule.case is not None:
-        yield _lower if rule.case == "lower" else _upper
+        yield lower if rule.case == "lower" else upper
     if rule.trailing_slash is not None:
-        yield _add_slash if rule.trailing_slash == "add" else _remove_slash
+        yield add_slash if rule.trailing_slash == "add" else remove_slash
     if rule.query != QueryEdits():
-        yield _QueryEdit(rule.query, names)
-
-
-def _path_template(template: Template, names: Mapping[str, int] | None, key: str) -> TargetTemplate:
-    first = template.parts[0] if template.parts else ""
-    if isinstance(first, str) and not first.startswith("/"):
-        raise ConfigError(f'"{template}" does not begin with a slash', key=key, expected=f'expected "/{template}"')
-    return TargetTemplate(template, names)
-
-
-def _to(template: Template, names: Mapping[str, int] | None, key: str) -> Edit:
-    compiled = _path_template(template, names, key)
-
-    def edit(target: Target, request: Any, spans: Spans | None) -> None:
-        raw, query = compiled.fill(request, target.path, spans)
-        target.path = _made(raw)
-        if compiled.has_query:
-            target.query = query or None
-
-    return edit
-
-
-def _strip(prefix: bytes) -> Edit:
-    def edit(target: Target, request: Any, spans: Spans | None) -> None:
-        if under(target.path, prefix):
-            target.path = target.path[len(prefix) :] or b"/"
-
-    return edit
-
-
-def _add(template: Template, names: Mapping[str, int] | None, key: str) -> Edit:
-    compiled = _path_template(template, names, key)
-    if compiled.has_query:
-        raise ConfigError(f'"{template}" has a query', key=key, expected="a path, or query beside it")
-
-    def edit(target: Target, request: Any, spans: Spans | None) -> None:
-        raw, _ = compiled.fill(request, target.path, spans)
-        target.path = _made(raw).rstrip(b"/") + target.path
-
-    return edit
-
-
-def _made(raw: bytes) -> bytes:
-    """
-    A path that a template has made, as it is edited.
-
-    :raise ProxyError: when what was put in leads up, and so maybe past what the template says.
-    """
-    if climbs(raw):
-        raise ProxyError("http_request_error", "a rewrite would lead out of where it leads")
-    return resolved(b"/" + editable(raw).lstrip(b"/"))
-
-
-def _lower(target: Target, request: Any, spans: Spans | None) -> None:
-    target.path = target.path.lower().replace(b"%2f", b"%2F")
-
-
-def _upper(target: Target, request: Any, spans: Spans | None) -> None:
-    target.path = target.path.upper()
-
-
-def _add_slash(target: Target, request: Any, spans: Spans | None) -> None:
-    if not target.path.endswith(b"/") and b"." not in target.path.rpartition(b"/")[2]:
-        target.path += b"/"
-
-
-def _remove_slash(target: Target, request: Any, spans: Spans | None) -> None:
-    target.path = target.path.rstrip(b"/") or b"/"
-
-
-class _QueryEdit:
-    """
-    The edits of a query.
-    """
-
-    __slots__ = ("_added", "_beginnings", "_removed", "_renamed", "_set")
-
-    def __init__(self, edits: QueryEdits, names: Mapping[str, int] | None) -> None:
-        self._renamed = {old.encode(): quoted_argument(new.encode()) for old, new in edits.rename.items()}
-        self._removed = frozenset(each.encode() for each in edits.remove if not each.endswith("*"))
-        self._beginnings = tuple(each[:-1].encode() for each in edits.remove if each.endswith("*"))
-        self._set = {each.encode(): compile_argument(value, names) for each, value in edits.set.items()}
-        self._added = [(each.encode(), compile_argument(value, names)) for each, value in edits.add.items()]
-
-    def __call__(self, target: Target, request: Any, spans: Spans | None) -> None:
-        kept = []
-        for pair in (target.query or b"").split(b"&"):
-            raw, equals, value = pair.partition(b"=")
-            plain = unquote_to_bytes(raw.replace(b"+", b" "))
-            new = self._renamed.get(plain)
-            if new is not None:
-                raw, plain = new, unquote_to_bytes(new)
-            if (
-                pair
-                and plain not in self._removed
-                and plain not in self._set
-                and not plain.startswith(self._beginnings)
-            ):
-                kept.append(raw + equals + value)
-        for argument, fill in (*self._set.items(), *self._added):
-            kept.append(quoted_argument(argument) + b"=" + fill(request, target.path, spans))
-        target.query = b"&".join(kept) or None
+        yield QueryEdit(rule.query, names)

@@ -20,6 +20,7 @@ from twistginx.config.text import Secret
 from twistginx.errors import ConfigError, ProxyError
 from twistginx.http.signature import BadSignature, Signer
 from twistginx.interfaces import IPolicyModule
+from twistginx.policies.credentials import note_shown, shown_before
 from twistginx.policies.identity import without_arguments
 
 moduleProvides(IPolicyModule)
@@ -107,10 +108,12 @@ class SignedURL:
         head = request.head
         if head.method not in self._methods:
             raise _refusal("the method is not one that a link is for")
+        link = shown_before(request, name) or head.target
         try:
-            self._signer.check(head.target, self._wall(), request.client_ip if self._client else b"")
+            self._signer.check(link, self._wall(), request.client_ip if self._client else b"")
         except BadSignature as error:
             raise _refusal(str(error)) from None
+        note_shown(request, name, link)
         without_arguments(request, Signer.ARGUMENTS)
 
 

@@ -99,7 +99,7 @@ class Config:
     """
 
     rules: tuple[Rule, ...]
-    types: tuple[str, ...] = ("text/html",)
+    types: tuple[str, ...] = field(default=("text/html",), metadata={"single": True})
     window: Size = field(default=Size(1024))
 
     @window.validator

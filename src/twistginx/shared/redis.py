@@ -19,6 +19,7 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFrom
 from twisted.python.failure import Failure
 from zope.interface import implementer, moduleProvides
 
+from twistginx.config.text import Secret
 from twistginx.config.units import Duration
 from twistginx.errors import ConfigError, ProxyError
 from twistginx.interfaces import IContext, IStore, IStoreModule
@@ -101,6 +102,13 @@ def make(config: Config, context: IContext) -> RedisStore:
     except ImportError:
         raise ConfigError("needs txredisapi", key="store", expected='pip install "twistginx[redis]"') from None
     url = urlsplit(config.store)
+    if url.password and not isinstance(config.store, Secret):
+        context.log.warn(
+            "the password of {host} stands in the configuration in plain text, and in all that shows it: "
+            "expected {hint}",
+            host=url.hostname or url.path,
+            hint="redis://:{env.NAME}@..., {file.PATH} or {credential.NAME}",
+        )
     user = unquote(url.username) if url.username else None
     password = unquote(url.password) if url.password is not None else None
     database = None

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from twistginx.config.networks import unmapped
 from twistginx.errors import ProxyError
 from twistginx.net.proxyprotocol import ProxyHeader
 
@@ -85,7 +86,7 @@ class StreamConnection:
 
     def __init__(self, frontend: StreamFrontend, listener: Any, address: IAddress, protocol: Any) -> None:
         self.listener = listener
-        self.client_ip: bytes = getattr(address, "host", "").encode("ascii")
+        self.client_ip: bytes = unmapped(getattr(address, "host", "")).encode("ascii")
         self.proxy_header: ProxyHeader | None = None
         self.protocol = protocol
         self.transport: Any = None

@@ -46,6 +46,8 @@ class ListenerLimits:
         seconds, and that it takes of a response, averaged over ``timeouts.write``.  0: as slow as it likes.
     :ivar connections: how many clients may be connected at once; one more is answered 503, or under TLS and in a stream
         closed.  None: as many as the process may have.
+    :ivar connections_per_client: how many connections one client may have; one more is answered in the same way.  IPv6
+        addresses count by /64; behind the PROXY protocol, the address in its header does.  None: as many as it likes.
     """
 
     header: Size = field(default=Size(32 << 10), validator=at_least(1))
@@ -53,6 +55,7 @@ class ListenerLimits:
     requests: int = field(default=1000, validator=at_least(1))
     min_rate: Size = field(default=Size(240), validator=at_least(0))
     connections: int | None = field(default=None, validator=at_least(1))
+    connections_per_client: int | None = field(default=None, validator=at_least(1))
 
 
 @frozen
