@@ -11,15 +11,28 @@ from typing import Final
 
 from twisted.internet.task import Clock
 
+from twistginx.config.convert import structure
 from twistginx.config.regex import Regex
-from twistginx.http.channel import Frontend
+from twistginx.config.tables.match import Match
+from twistginx.http.frontend import Frontend
+from twistginx.http.message import Fields, RequestHead
 from twistginx.net.timers import Ticker
+from twistginx.routing.conditions import Condition, Conditions
 from twistginx.routing.router import Route, Site
 
 #: How many.
 MANY: Final = 1000
 
 Make = Callable[[int], Route]
+
+
+def of_tenant(number: int) -> Condition:
+    """
+    The condition that a request is of a tenant.
+    """
+    match = structure({"header": {"X-Tenant": str(number)}}, Match)
+    return Conditions({}, lambda entries, key: None).compiled(match)
+
 
 #: What is measured: how it is written, the route of a number, and the path of one.
 CASES: Final[tuple[tuple[str, Make, str], ...]] = (
@@ -32,6 +45,7 @@ CASES: Final[tuple[tuple[str, Make, str], ...]] = (
         "/api/s{n}/12",
     ),
     ('regex = "[.]xN$"', lambda n: Route(str(n), None, pattern=Regex.parse(f"[.]x{n}$")), "/api/v1.x{n}"),
+    ('match = { header = { X-Tenant = "N" } }', lambda n: Route(str(n), None, condition=of_tenant(n)), "/api/v1"),
 )
 
 
@@ -53,7 +67,8 @@ def choosing(make: Make, count: int, path: str) -> float:
     What it costs to choose the last of so many routes.
     """
     site = Site("bench", tuple(make(number) for number in range(count)), Clock())
-    head = SimpleNamespace(path=path.format(n=count - 1).encode())
+    head = RequestHead(b"GET", path.format(n=count - 1).encode(), b"HTTP/1.1", Fields())
+    head.fields.add(b"X-Tenant", b"%d" % (count - 1))
     request = SimpleNamespace(head=head, matched_path=b"", captured=None)
     assert site.route_for(request) is site.routes[-1]
     return cost(lambda: site.route_for(request))

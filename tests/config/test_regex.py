@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistginx.config.glob import Glob
-from twistginx.config.regex import LONGEST, Regex, either
+from twistginx.config.regex import LONGEST, Regex, among
 
 
 class RegexTests(SynchronousTestCase):
@@ -118,14 +118,26 @@ class RegexTests(SynchronousTestCase):
         if regex.find(subject) is not None:
             self.assertTrue(subject.startswith(regex.literal), (regex, subject))
 
-    def test_either(self) -> None:
+    def test_among(self) -> None:
         """
         Many are looked for at once, also when they have groups of the same name.
         """
-        find = either([Regex.parse("^/(?P<a>x)$"), Regex.parse("^/(?P<a>y)$"), Regex.parse("é|z$")])
+        regexes = [Regex.parse(text) for text in ("^/(?P<a>x)$", "^/(?P<a>y)$", "é|z$", "x", "^/.*\\n")]
+        find = among(regexes)
         assert find is not None
-        for subject, found in ((b"/x", True), (b"/y", True), (b"/w", False), (b"ez", True), ("é".encode(), True)):
-            self.assertIs(find(subject) is not None, found, subject)
+        for subject in (b"/x", b"/y", b"/w", b"ez", "é".encode(), b"", b"/xz", b"/x\n", b"/\xffz"):
+            expected = [index for index, regex in enumerate(regexes) if regex.find(subject) is not None]
+            self.assertEqual(list(find(subject)), expected, subject)
+
+    def test_too_many(self) -> None:
+        """
+        What does not fit is refused, and never said not to be found.
+        """
+        large = [Regex.parse(f"({'|'.join(f'{n}x{m}' for m in range(90))}).{{200}}{n}$") for n in range(400)]
+        self.assertIsNone(among(large))
+        find = among(large[:2])
+        assert find is not None
+        self.assertEqual(list(find(b"1x7" + b"." * 200 + b"1")), [1])
 
 
 class GlobTests(SynchronousTestCase):

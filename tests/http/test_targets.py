@@ -73,5 +73,14 @@ class TargetTests(SynchronousTestCase):
         """
         for raw in (b"/a/../b", b"/a/%2e%2E/b", b"/a%2F..%2Fb", b"/..", b"/a/.", b"/%252e%252e/x", b"/a%5C..%5Cb"):
             self.assertTrue(climbs(raw), raw)
-        for raw in (b"/a/b", b"/a..b", b"/.well-known/x", b"/...", b"/%20"):
+        for raw in (
+            b"/a/..;/b",
+            b"/a/..;x=1",
+            b"/%2e.%3Bx/b",
+            b"/%c0%ae%C0%AE/b",
+            b"/a%c0%af..",
+            b"/a%E0%81%9C..%c1%9cb",
+        ):
+            self.assertTrue(climbs(raw), raw)
+        for raw in (b"/a/b", b"/a..b", b"/.well-known/x", b"/...", b"/%20", b"/a;..", b"/%C3%A9/%E0%A4%AE", b"/a%c0"):
             self.assertFalse(climbs(raw), raw)

@@ -24,7 +24,8 @@ from twisted.web.server import NOT_DONE_YET
 from tests.resources.serving import Answer, Context, Served
 from twistginx.config.convert import structure
 from twistginx.errors import ConfigError
-from twistginx.explain import Question, explain
+from twistginx.explain.explanation import explain
+from twistginx.explain.question import Question
 from twistginx.http.message import Reply
 from twistginx.resources import directory, static
 from twistginx.resources.cachecontrol import CacheRules
@@ -286,6 +287,14 @@ class TryFilesTests(DirectoryTestCase):
         ):
             self.refused(key, try_files=entries)
         self.refused("spa", try_files=["/a"], spa=True)
+
+    def test_programs(self) -> None:
+        """
+        No program is sent as a text where one would expect it to run.
+        """
+        self.refused("index.1", root="www", index=["index.html", "index.php"])
+        self.refused("try_files.1", try_files=["{path}", "/index.php"])
+        self.refused("try_files.0", try_files=["{path}.php", "=404"])
 
 
 class SinglePageTests(DirectoryTestCase):

@@ -9,6 +9,8 @@ from zope.interface.verify import verifyObject
 
 from tests.resources.serving import Context, Served
 from twistginx.config.convert import structure
+from twistginx.config.regex import Regex
+from twistginx.config.scope import Scope
 from twistginx.errors import ConfigError
 from twistginx.interfaces import IResourceModule, IStreaming
 from twistginx.resources import redirect
@@ -76,6 +78,57 @@ class RedirectTests(SynchronousTestCase):
         """
         self.assertEqual(location("//cdn.example{uri}", b"/a"), b"//cdn.example/a")
 
+    def captured(self, regex: str, to: str, target: bytes) -> bytes:
+        """
+        Where a redirect leads that has captures of a path.
+        """
+        pattern = Regex.parse(regex)
+        with Scope(captures=pattern.captures).entered():
+            resource = make({"to": to})
+        served = Served(resource, Context(), pattern=pattern)
+        return served.get(target)[b"Location"]
+
+    def test_no_other_host_behind_one(self):
+        """
+        What stands behind a host does not become a part of it.
+        """
+        for to, target, expected in (
+            ("https://example.org{arg.to}", b"/?to=.evil.example", b"https://example.org/.evil.example"),
+            ("https://example.org{arg.to}", b"/?to=@evil.example/x", b"https://example.org/@evil.example/x"),
+            ("https://example.org{arg.to}", b"/?to=:80@evil", b"https://example.org/:80@evil"),
+            ("https://example.org{arg.to}", b"/?to=/a", b"https://example.org/a"),
+            ("https://example.org{arg.to}", b"/", b"https://example.org"),
+            ("https://{arg.to}.example.org/", b"/?to=evil.example/x", b"https://evil.example%2Fx.example.org/"),
+            ("https://{arg.to}.example.org/", b"/?to=evil.example?", b"https://evil.example%3F.example.org/"),
+        ):
+            self.assertEqual(location(to, target), expected, (to, target))
+        for regex, to, target, expected in (
+            ("^/old(.*)$", "https://new.example{1}", b"/old.evil", b"https://new.example/.evil"),
+            ("^/old(.*)$", "https://new.example{1}", b"/old/x", b"https://new.example/x"),
+            (
+                "^/u/([^/]+)$",
+                "https://{1}.example.org/",
+                b"/u/evil.example%3F",
+                b"https://evil.example%3F.example.org/",
+            ),
+            ("^/u/([^/]+)$", "https://{1}.example.org/", b"/u/a@evil%23", b"https://a%40evil%23.example.org/"),
+            ("^/u/([^/]+)$", "https://{1}.example.org/", b"/u/ann", b"https://ann.example.org/"),
+            ("^/on/(.+)$", "https://{1}", b"/on/example.net:80/x", b"https://example.net:80/x"),
+        ):
+            self.assertEqual(self.captured(regex, to, target), expected, (to, target))
+
+    def test_captured(self):
+        """
+        What is captured of a path is the same in the address: no query begins in it, and nothing is decoded twice.
+        """
+        for to, target, expected in (
+            ("/b/{1}", b"/a/x%3Fy=1", b"/b/x%3Fy=1"),
+            ("/b/{1}", b"/a/%2541%2Fz%20%FF", b"/b/%2541%2Fz%20%FF"),
+            ("https://example.org/{1}", b"/a/x%23y", b"https://example.org/x%23y"),
+            ("/b?p={1}&q", b"/a/x&y=1%2Fz", b"/b?p=x%26y%3D1/z&q"),
+        ):
+            self.assertEqual(self.captured("^/a/(.*)$", to, target), expected, (to, target))
+
     def test_split(self):
         """
         No value splits the response, or the address.
@@ -102,5 +155,12 @@ class ConfigTests(SynchronousTestCase):
         self.refused("to", to="")
         self.refused("to", to="/a\r\nSet-Cookie: x")
         self.refused("to", to="/{host}\n")
-        for to in ("{arg.next}", "{header.referer}", "{cookie.back}/x", "{query}"):
+        for to in (
+            "{arg.next}",
+            "{header.referer}",
+            "{cookie.back}/x",
+            "{query}",
+            "https://{arg.to}/",
+            "//{header.x}{uri}",
+        ):
             self.refused("to", to=to)

@@ -4,6 +4,7 @@ Tests for L{twistginx.routing.router}.
 
 from __future__ import annotations
 
+from json import dumps, loads
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,13 +14,17 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import NoResource, Resource
 
+from twistginx.config.convert import structure
 from twistginx.config.glob import Glob
 from twistginx.config.networks import NetworkSet
 from twistginx.config.regex import Regex
-from twistginx.http.channel import Frontend
+from twistginx.config.tables.match import Match
+from twistginx.errors import ProxyError
+from twistginx.http.frontend import Frontend
 from twistginx.http.message import Fields, RequestHead
 from twistginx.http.request import Request
 from twistginx.net.timers import Ticker
+from twistginx.routing.conditions import Conditions
 from twistginx.routing.router import Route, Site
 
 
@@ -194,6 +199,56 @@ class ChoiceTests(SynchronousTestCase):
         self.assertIs(found, plainly)
         self.assertIs(site._first(request, request.matched_path), plainly)
 
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from([b"", b"/a", b"/b", b"/a/b"]),
+                st.dictionaries(
+                    st.sampled_from(["header", "cookie", "query", "host", "methods"]),
+                    st.lists(st.sampled_from("abcdefghijkl"), min_size=1, max_size=2, unique=True),
+                    max_size=2,
+                ),
+                st.booleans(),
+            ),
+            max_size=60,
+        ),
+        st.lists(st.sampled_from("abcdefghijklm"), min_size=5, max_size=5),
+        st.sampled_from([b"/", b"/a", b"/a/b/c", b"/b/x", b"/a;x/b"]),
+    )
+    @settings(max_examples=300, deadline=None)
+    def test_told_apart(
+        self, table: list[tuple[bytes, dict[str, list[str]], bool]], said: list[str], path: bytes
+    ) -> None:
+        """
+        Routes that differ in what they want of a request: the first that matches is found.
+        """
+        conditions = Conditions({}, lambda entries, key: None)
+        routes = []
+        for number, (prefix, wanted, exact) in enumerate(table):
+            match = {
+                kind: {"x": texts}
+                if kind in ("header", "cookie", "query")
+                else [text.upper() if kind == "methods" else text for text in texts]
+                for kind, texts in wanted.items()
+            }
+            condition = conditions.compiled(structure(match, Match)) if match else None
+            exactly = prefix if exact and prefix else None
+            routes.append(Route(str(number), None, exact=exactly, prefix=prefix, condition=condition))
+        header, cookie, query, host, method = (text.encode() for text in said)
+        fields = Fields.of([(b"X", header), (b"X", b"l"), (b"Cookie", b"x=" + cookie)])
+        head = RequestHead(method.upper(), path, b"HTTP/1.1", fields)
+        head.query = b"x=" + query
+        head.host = host + b":80"
+        request: Any = Request(SimpleNamespace(), head, None)  # type: ignore[arg-type]
+        site = Site("x", tuple(routes), Clock())
+        try:
+            found = site.route_for(request)
+        except ProxyError:  # it is read differently, and leads elsewhere then
+            return
+        plainly = next((route for route in routes if route.matches(request.matched_path, request)), None)
+        self.assertIs(found, plainly)
+        self.assertIs(site._first(request, request.matched_path), plainly)
+
     def test_scale(self) -> None:
         """
         A thousand routes that share their first segments are not looked at one by one.
@@ -210,6 +265,33 @@ class ChoiceTests(SynchronousTestCase):
             for path in (b"/api/v1/r999", b"/api/v1/r999/12", b"/y.x999", b"/r999-z"):
                 looked_at = list(site._branch.candidates(path))
                 self.assertLess(len(looked_at), 20)
+
+    def test_scale_of_conditions(self) -> None:
+        """
+        A thousand routes that differ in what they want of a request are not looked at one by one either.
+        """
+        conditions = Conditions({}, lambda entries, key: None)
+        for match in (
+            {"header": {"X-Tenant": "t%d"}},
+            {"cookie": {"tenant": "t%d"}},
+            {"query": {"tenant": "t%d"}},
+            {"host": "t%d.example"},
+            {"methods": ["T%d"]},
+            {"methods": ["GET", "T999"], "header": {"X-Tenant": "t%d"}},
+        ):
+            tables = [loads(dumps(match).replace("%d", str(number))) for number in range(1000)]
+            routes = [
+                Route(str(number), None, condition=conditions.compiled(structure(table, Match)))
+                for number, table in enumerate(tables)
+            ]
+            site = Site("x", tuple(routes), Clock())
+            fields = Fields.of([(b"X-Tenant", b"t999"), (b"Cookie", b"tenant=t999")])
+            head = RequestHead(b"T999", b"/x", b"HTTP/1.1", fields)
+            head.query = b"tenant=t999"
+            head.host = b"t999.example"
+            request: Any = Request(SimpleNamespace(), head, None)  # type: ignore[arg-type]
+            self.assertEqual(list(site._branch.candidates(b"/x", request)), [routes[999]], match)
+            self.assertIs(site.route_for(request), routes[999])
 
 
 class TreeTests(SynchronousTestCase):

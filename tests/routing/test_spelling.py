@@ -120,6 +120,13 @@ SPELLINGS = {
     b"/public/..%5cadmin": REFUSED,
     b"/public%5c..%5cclosed": REFUSED,
     b"/admin%5Cx": REFUSED,
+    # Dots, slashes and backslashes of two and three bytes, which are no UTF-8.
+    b"/public/%c0%ae%C0%AE/admin": REFUSED,
+    b"/public/..%c0%afadmin": REFUSED,
+    b"/public/%e0%80%ae.%e0%80%afadmin": REFUSED,
+    b"/public%c1%9c..%C1%9Cadmin": REFUSED,
+    b"/public/%c0%25ae%25c0%ae/admin": REFUSED,
+    b"/public/%C3%A9%E0%A4%AE%c0": "public",
     # What can be no path.
     b"/public/%00": REFUSED,
     b"/public/x%00.html": REFUSED,

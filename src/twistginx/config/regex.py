@@ -101,18 +101,33 @@ def _parsed(text: str) -> Regex:
     return Regex(text, _literal_of(text), compiled.groups, names, _finder(compiled))
 
 
-def either(regexes: Iterable[Regex]) -> Callable[..., Spans | None] | None:
+def among(regexes: Iterable[Regex]) -> Callable[[bytes], Sequence[int]] | None:
     """
-    Where any of these is found first; None when they are too much for one pattern.
+    Which of these are found in ``(subject)``: their positions, in order.  One pass finds all.
+
+    None when they are too much for one automaton.
     """
-    pattern = b"|".join(b"(?:%b)" % _as_bytes(regex.text) for regex in regexes)
     options = _options()
     options.never_capture = True
     options.max_mem = _MEMORY << 3
+    together = re2.Set.SearchSet(options)
     try:
-        return _finder(re2.compile(pattern, options=options))
+        for regex in regexes:
+            together.Add(_as_bytes(regex.text))
+        nothing = together.Add(rb"\A\z")
+        together.Compile()
     except re2.error:
         return None
+    match = together.Match
+    # An automaton that has no room says that nothing is found.  Whether it has is settled before the first byte.
+    if nothing not in (match(b"") or ()):
+        return None
+
+    def find(subject: bytes) -> Sequence[int]:
+        found: Sequence[int] = match(subject) or ()
+        return [index for index in sorted(found) if index < nothing] if len(found) > 1 or not subject else found
+
+    return find
 
 
 def _options() -> Any:

@@ -13,6 +13,9 @@ from typing import Final
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _KEPT: Final = frozenset((b"2F", b"25"))
 
+# A dot, a slash and a backslash in more bytes than they need.
+_OVERLONG: Final = re.compile(rb"(?:\xc0|\xe0\x80)[\xae\xaf]|(?:\xc1|\xe0\x81)\x9c")
+
 # RFC 3986: what is no pchar (section 3.3), nor a slash; in an argument of a query (section 3.4), what would end it is
 # encoded too.
 _NOT_PATH: Final = re.compile(rb"%2F|%25|[^A-Za-z0-9._~!$&'()*+,;=:@/-]", re.DOTALL)
@@ -79,9 +82,28 @@ def quoted_url(text: bytes) -> bytes:
 def climbs(raw: bytes) -> bool:
     """
     Has a path, as it is to be sent, a segment that names another, ``.`` or ``..``, however it is spelled?
+
+    Some servers take ``..;x`` for one, and some the longer UTF-8 of a dot or a slash that nobody may write (RFC 3629
+    section 3).
     """
     if b"." not in raw and b"%" not in raw:
         return False
     once = _ESCAPE.sub(lambda match: bytes.fromhex(match[1].decode()), raw)
     twice = _ESCAPE.sub(lambda match: bytes.fromhex(match[1].decode()), once)
-    return any(segment in (b".", b"..") for text in (once, twice) for segment in re.split(rb"[/\\]", text))
+    return any(
+        segment.partition(b";")[0] in (b".", b"..")
+        for text in (once, twice)
+        for segment in re.split(rb"[/\\]", shortest(text))
+    )
+
+
+def shortest(path: bytes) -> bytes:
+    """
+    A path that has been decoded, with its dots, slashes and backslashes in UTF-8 as it must be: of one byte.
+    """
+    return _OVERLONG.sub(_shortened, path) if 0xC0 in path or 0xC1 in path or 0xE0 in path else path
+
+
+def _shortened(match: re.Match[bytes]) -> bytes:
+    *_, above, last = match[0]
+    return b"%c" % ((above & 0x03) << 6 | last & 0x3F)

@@ -121,7 +121,7 @@ class StaticResource(static.File):
         kept = self._kept.get(request.matched_path)
         if kept is not None and self._ticker.now < kept.until and not kept.codings:
             head = request.head
-            if head.method == b"GET" and _is_plain(head):
+            if head.method == b"GET" and _is_plain(head) and request.diverted is None:
                 request.respond(kept.whole)
                 return NOT_DONE_YET
         try:
@@ -137,17 +137,24 @@ class StaticResource(static.File):
         :raise ProxyError: when it is a failure.
         """
         head = request.head
+        if request.diverted is not None:
+            # It stands for a failure: of that there are no conditions and no parts (RFC 9110 sections 13.2.1 and 14.2),
+            # and whatever was to be done has not been done.
+            found = self._find(request)
+            if found is not None:
+                file = self._shelf.in_coding(head, found)
+                request.respond(file.whole)
+                file.close()
+            return
         if head.method not in (b"GET", b"HEAD"):
             # A form goes to the front controller, unless a file is what it is sent to.
             if not self._pass_on(request):
                 raise ProxyError("method_not_allowed", fields=((b"Allow", b"GET, HEAD"),))
             return
-        file: KeptFile | OpenFile | None = self._shelf.fresh(request.matched_path)
-        if file is None:
-            file = self._find(request)
-            if file is None:
-                return
-        file = self._shelf.in_coding(head, file)
+        found = self._shelf.fresh(request.matched_path) or self._find(request)
+        if found is None:
+            return
+        file = self._shelf.in_coding(head, found)
         if _is_plain(head) and head.method == b"GET":
             request.respond(file.whole)
             file.close()
@@ -220,12 +227,13 @@ class StaticResource(static.File):
         names = names_in(below, self._manner.hidden) if self._manner.only is None else [self._manner.only]
         if names is None:
             raise ProxyError("destination_not_found", "no file can have such a path")
-        file = self._shelf.fetch(path, names)
+        key = path if request.diverted is None else b"//" + b"/".join(names)
+        file = self._shelf.fetch(key, names)
         if file is None:
-            if not path.endswith(b"/") and request.route.exact is None:
+            if not path.endswith(b"/") and request.route.exact is None and request.diverted is None:
                 request.respond(_with_slash(request.head))
                 return None
-            return self._enter(request, path, names)
+            return self._enter(request, path if key is path else key + b"/", names)
         if path.endswith(b"/") and self._manner.only is None:
             file.close()
             raise ProxyError("destination_not_found", "a file is not a directory")
@@ -262,7 +270,7 @@ class StaticResource(static.File):
             names = None if place.query is not None else names_in(wanted, self._manner.hidden)
             if names is None:
                 continue
-            own = plan.by_path and wanted == below
+            own = plan.by_path and wanted == below and request.diverted is None
             key = path if own else b"//" + b"/".join(names)
             try:
                 file = self._shelf.fresh(key) or self._shelf.fetch(key, names)

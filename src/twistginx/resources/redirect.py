@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from attrs import frozen
@@ -11,9 +13,10 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer, moduleProvides
 
-from twistginx.config.template import CAPTURE, Template
+from twistginx.config.template import CAPTURE, Template, Variable
 from twistginx.errors import ConfigError
 from twistginx.http.message import Reply
+from twistginx.http.targets import quoted_argument, quoted_match
 from twistginx.http.variables import Getter, compile_template, safe_location, safe_value
 from twistginx.interfaces import IContext, IResourceModule, IStreaming
 
@@ -25,7 +28,21 @@ api = 1
 _STATUSES: Final = (301, 302, 303, 307, 308)
 
 #: Variables that are whatever the client likes; what is captured of a path may be another host, after its slash.
-_CLIENTS: Final = frozenset(("header", "cookie", "arg", "query", CAPTURE))
+_SAID: Final = frozenset(("header", "cookie", "arg", "query"))
+_CLIENTS: Final = _SAID | {CAPTURE}
+
+#: Variables that begin with a slash.
+_PATHS: Final = frozenset(("path", "uri", "target"))
+
+#: Where in an address a variable may stand (RFC 3986 section 3): as the host and its port, as a part of them, behind
+#: them, in the path, in the query.
+_WHOLE_HOST, _HOST, _BEHIND_HOST, _PATH, _QUERY = range(5)
+
+#: The beginning of an address that has not got past its host.
+_TO_HOST: Final = re.compile(r"(?:[^/?#]*:)?//[^/?#]*\Z")
+
+#: What is in no host and no port.
+_NOT_HOST: Final = re.compile(rb"[^A-Za-z0-9._~:\[\]-]")
 
 
 @frozen
@@ -64,12 +81,15 @@ def make(config: Config, context: IContext) -> RedirectResource:
         raise ConfigError(
             "the address is empty", key="to", expected='expected an address such as "https://{host}{uri}"'
         )
+    chosen = [part for part, place in _placed(config.to) if place == _WHOLE_HOST and part.name in _SAID]
     if not isinstance(parts[0], str) and parts[0].name in _CLIENTS:
+        chosen.append(parts[0])
+    if chosen:
         # It could be any address, so whoever makes a link could make us vouch for theirs.
         raise ConfigError(
-            f"whoever makes the request would choose where {parts[0]} leads",
+            f"whoever makes the request would choose where {chosen[0]} leads",
             key="to",
-            expected=f'begin with a path or a host, as in "/{parts[0]}"',
+            expected=f'begin with a path or a host, as in "/{chosen[0]}"',
         )
     fixed = "".join(part for part in parts if isinstance(part, str)).encode("utf-8", "surrogateescape")
     if fixed != safe_value(fixed):
@@ -110,6 +130,16 @@ def _location(template: Template) -> Getter:
     ``template`` as a Location that stays where it says.
     """
     fill = compile_template(template)
+    if any(part.name in _CLIENTS for part, _ in _placed(template)):
+        places = iter(_placed(template))
+        pieces = [
+            compile_template(Template("", (part,))) if isinstance(part, str) else _piece(*next(places))
+            for part in template.parts
+        ]
+
+        def fill(request: Any, outcome: Any = None) -> bytes:
+            return b"".join([piece(request) for piece in pieces])
+
     first = template.parts[0]
     if isinstance(first, str) and first.startswith("//"):
         return lambda request: safe_location(fill(request))
@@ -120,3 +150,47 @@ def _location(template: Template) -> Getter:
         return b"/" + to.lstrip(b"/") if to.startswith(b"//") else to
 
     return location
+
+
+def _placed(template: Template) -> Iterator[tuple[Variable, int]]:
+    """
+    The variables of a template, and where in the address each stands.
+    """
+    before = ""
+    for part, behind in zip(template.parts, (*template.parts[1:], ""), strict=True):
+        if isinstance(part, str):
+            before += part
+            continue
+        if "?" in before:
+            place = _QUERY
+        elif not _TO_HOST.match(before):
+            place = _PATH
+        elif isinstance(behind, str) and behind and behind[0] not in "/?#":
+            place = _HOST
+        else:
+            place = _BEHIND_HOST if before[-1].isalnum() else _WHOLE_HOST
+        yield part, place
+        before += "/" if part.name in _PATHS else "x"
+
+
+def _piece(variable: Variable, place: int) -> Getter:
+    """
+    What a variable puts into the address: neither a host that was not asked for, nor a query that was none.
+    """
+    get = compile_template(Template("", (variable,)))
+    if variable.name not in _CLIENTS:
+        return get
+    captured = variable.name == CAPTURE
+    if place == _HOST or (place == _WHOLE_HOST and not captured):
+        return lambda request, outcome=None: _NOT_HOST.sub(lambda found: b"%%%02X" % found[0][0], get(request))
+    if captured and place == _QUERY:
+        return lambda request, outcome=None: quoted_argument(get(request).replace(b"%2F", b"/"))
+
+    def piece(request: Any, outcome: Any = None) -> bytes:
+        # What is captured of a path is decoded, but for its slashes that are data.
+        value = quoted_match(get(request)) if captured else get(request)
+        if place == _BEHIND_HOST and value[:1] not in (b"", b"/", b"?", b"#"):
+            return b"/" + value
+        return value
+
+    return piece

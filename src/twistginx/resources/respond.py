@@ -37,7 +37,7 @@ _JSON: Final = b"application/json"
 @frozen
 class Config:
     """
-    Answer without asking anybody.
+    Answer without asking anybody.  ``respond = "pong"`` is short for ``body``, ``respond = 404`` for ``status``.
 
     :ivar status: the status, from 200 to 599.
     :ivar body: the body, a template; its type is text/plain unless ``headers`` says otherwise.
@@ -49,6 +49,17 @@ class Config:
     body: Template | None = None
     json: Any = None
     headers: dict[str, Template] = field(factory=dict)
+
+    @classmethod
+    def from_shorthand(cls, value: object) -> dict[str, object]:
+        """
+        ``respond = "pong"`` or ``respond = 404``.
+        """
+        if isinstance(value, str):
+            return {"body": value}
+        if isinstance(value, int) and not isinstance(value, bool):
+            return {"status": value}
+        raise ValueError('expected a text, a status or a table such as { body = "pong" }')
 
 
 def make(config: Config, context: IContext) -> RespondResource:

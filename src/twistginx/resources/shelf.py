@@ -37,7 +37,8 @@ class Shelf:
     The files of one root, and what is said of them.
 
     :ivar kept: small files, by keys: of a file that a path names, the normalised path; of one that is served in place
-        of another, ``//`` and its own path; of a sibling, what ``_sibling_key`` makes.  No two are ever equal.
+        of another, or of another route's failure, ``//`` and its own path; of a sibling, what ``_sibling_key`` makes.
+        No two are ever equal.
     """
 
     __slots__ = ("_offer", "_rules", "_small", "kept", "root", "ticker", "types")

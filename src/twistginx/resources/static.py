@@ -21,7 +21,7 @@ from twistginx.resources.directory import Manner, StaticResource
 from twistginx.resources.files import Symlinks, names_in
 from twistginx.resources.mediatypes import FileTypes
 from twistginx.resources.shelf import SUFFIXES, Shelf
-from twistginx.resources.tryfiles import compile_try_files
+from twistginx.resources.tryfiles import PROGRAMS, compile_try_files
 
 moduleProvides(IResourceModule)
 
@@ -67,8 +67,8 @@ class Config:
 
     root: Path | None = None
     alias: Path | None = None
-    index: tuple[str, ...] = ("index.html",)
-    try_files: tuple[Template, ...] = ()
+    index: tuple[str, ...] = field(default=("index.html",), metadata={"single": True})
+    try_files: tuple[Template, ...] = field(default=(), metadata={"single": True})
     spa: bool | str = False
     listing: bool = False
     precompressed: bool | tuple[str, ...] = False
@@ -99,6 +99,12 @@ def make(config: Config, context: IContext) -> StaticResource:
         if index in ("", ".", "..") or "/" in index or "\0" in index:
             raise ConfigError(
                 f"{index!r} is not the name of a file", key=f"index.{position}", expected="expected a name"
+            )
+        if index.endswith(PROGRAMS):
+            raise ConfigError(
+                f'"{index}" would be sent as it is, and not run',
+                key=f"index.{position}",
+                expected=f'expected "/{index}?{{query}}" at the end of try_files, and a route that runs it',
             )
     if config.spa and config.try_files:
         raise ConfigError("stands beside try_files, which says it all", key="spa", expected="expected one of the two")

@@ -14,6 +14,9 @@ from twistginx.config.template import Template, Variable
 from twistginx.errors import ConfigError
 from twistginx.http.variables import Getter, compile_template
 
+#: Ends of the names of programs, whose text is not for clients: nginx would look for a ``location`` that runs them.
+PROGRAMS: Final = (".php", ".phtml", ".cgi", ".jsp", ".asp", ".aspx")
+
 _STATUS: Final = re.compile(r"=(\d+)\Z")
 
 
@@ -65,6 +68,13 @@ def compile_try_files(entries: Sequence[Template]) -> TryFiles:
         if isinstance(first, str) and not first.startswith("/"):
             raise ConfigError(f'"{entry}" does not begin with a slash', key=key, expected=f'expected "/{entry}"')
         path, query = _split(entry)
+        last = path[-1] if path else ""
+        if query is None and isinstance(last, str) and last.endswith(PROGRAMS):
+            raise ConfigError(
+                f'"{entry}" would be sent as it is, and not run',
+                key=key,
+                expected=f'expected "{entry}?{{query}}" as the last, and a route that runs it',
+            )
         if query is not None and position != len(entries) - 1:
             raise ConfigError("no file has a query", key=key, expected="expected a query at the last only")
         places.append(Place(_filler(entry, path), None if query is None else _filler(entry, query)))

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, Protocol
 from urllib.parse import unquote_to_bytes
 
+from attrs import frozen
+
 from twistginx.config.address import HostName
 from twistginx.config.regex import Regex
 from twistginx.config.tables.match import Condition as Written
@@ -22,12 +24,32 @@ from twistginx.routing.match import under
 Test = Callable[[Any, bytes], bool]
 
 
+Values = Callable[[Any], Sequence[bytes]]
+
+
+@frozen
+class Choice:
+    """
+    What a request must say, for a condition that wants one of certain texts: many routes are told apart by it.
+
+    :ivar of: the kind and the name of what is looked at: ``("header", "x-tenant")``.
+    :ivar values: ``(request)`` to what it says there.
+    :ivar wanted: one of these must be among that.
+    """
+
+    of: tuple[str, str]
+    values: Values
+    wanted: frozenset[bytes]
+
+
 class Condition(Protocol):
     """
     :ivar reads_path: does it depend on the path?
+    :ivar choices: it holds for no request that one of these does not hold for.
     """
 
     reads_path: bool
+    choices: tuple[Choice, ...]
 
     def __call__(self, request: Any, path: bytes) -> bool: ...
 
@@ -42,15 +64,16 @@ class One:
     One thing that is wanted.
     """
 
-    __slots__ = ("_test", "_words", "reads_path")
+    __slots__ = ("_test", "_words", "choices", "reads_path")
 
-    def __init__(self, test: Test, words: str, reads_path: bool = False) -> None:
+    def __init__(self, test: Test, words: str, reads_path: bool = False, choice: Choice | None = None) -> None:
         """
         :param words: what is wanted: ``the method is GET or HEAD``.
         """
         self._test = test
         self._words = words
         self.reads_path = reads_path
+        self.choices: tuple[Choice, ...] = () if choice is None else (choice,)
 
     def __call__(self, request: Any, path: bytes) -> bool:
         return self._test(request, path)
@@ -64,10 +87,11 @@ class All:
     All of these.
     """
 
-    __slots__ = ("_conditions", "reads_path")
+    __slots__ = ("_conditions", "choices", "reads_path")
 
     def __init__(self, conditions: Iterable[Condition]) -> None:
         self._conditions = tuple(conditions)
+        self.choices = tuple(choice for each in self._conditions for choice in each.choices)
         self.reads_path = any(each.reads_path for each in self._conditions)
 
     def __call__(self, request: Any, path: bytes) -> bool:
@@ -86,6 +110,8 @@ class Any_:  # noqa: N801  # typing has the other
     """
 
     __slots__ = ("_conditions", "reads_path")
+
+    choices: tuple[Choice, ...] = ()
 
     def __init__(self, conditions: Iterable[Condition]) -> None:
         self._conditions = tuple(conditions)
@@ -108,6 +134,8 @@ class Not:
     """
 
     __slots__ = ("_condition", "_words", "reads_path")
+
+    choices: tuple[Choice, ...] = ()
 
     def __init__(self, condition: Condition, words: str) -> None:
         self._condition = condition
@@ -174,7 +202,11 @@ class Conditions:
             methods = {each.encode() for each in match.methods}
             methods |= {b"HEAD"} if b"GET" in methods else set()
             wanted = frozenset(methods)
-            yield One(lambda request, path: request.head.method in wanted, f"the method is {_or(match.methods)}")
+            yield One(
+                lambda request, path: request.head.method in wanted,
+                f"the method is {_or(match.methods)}",
+                choice=Choice(("method", ""), lambda request: (request.head.method,), wanted),
+            )
         paths = list(_path_tests(match))
         if paths:
             words = f"the path is {_or([*match.path, *match.exact, *map(str, (*match.glob, *match.regex))])}"
@@ -186,7 +218,9 @@ class Conditions:
             yield _protocol(match.protocol)
         if match.host:
             hosts = HostTest(match.host)
-            yield One(lambda request, path: hosts(request.head.host), f"the host is {_or(match.host)}")
+            yield One(
+                lambda request, path: hosts(request.head.host), f"the host is {_or(match.host)}", choice=hosts.choice
+            )
         if match.client:
             networks = self._addresses(match.client, client_key)
             yield One(
@@ -258,13 +292,20 @@ class HostTest:
         self._suffixes: Final = tuple(name[1:].encode() for name in plain if name.is_wildcard)
         self._regexes: Final[list[Regex]] = [each for name in names if (each := name.regex) is not None]
 
+    @property
+    def choice(self) -> Choice | None:
+        """
+        The names, where they are all that there is.
+        """
+        if self._suffixes or self._regexes:
+            return None
+        return Choice(("host", ""), lambda request: (_name_of(request.head.host),), self._names)
+
     def __call__(self, authority: bytes) -> bool:
         """
         :param authority: in lower case, with or without a port.
         """
-        host = (
-            authority[: authority.find(b"]") + 1] if authority[:1] == b"[" else authority.partition(b":")[0]
-        ).rstrip(b".")
+        host = _name_of(authority)
         return (
             host in self._names
             or (host.endswith(self._suffixes) and not host.startswith(b"."))
@@ -272,7 +313,12 @@ class HostTest:
         )
 
 
-Values = Callable[[Any], Sequence[bytes]]
+def _name_of(authority: bytes) -> bytes:
+    """
+    An authority without its port, and without the dot of the root.
+    """
+    host = authority[: authority.find(b"]") + 1] if authority[:1] == b"[" else authority.partition(b":")[0]
+    return host.rstrip(b".")
 
 
 def _headers(name: str) -> Values:
@@ -320,4 +366,6 @@ def _value_test(kind: str, name: str, values: Values, wanted: tuple[Wanted, ...]
     def test(request: Any, path: bytes) -> bool:
         return any(value in exact or any(find(value) is not None for find in finds) for value in values(request))
 
-    return One(test, f"{shown} is {_or(str(each) for each in choices)}")
+    words = f"{shown} is {_or(str(each) for each in choices)}"
+    of = kind, name.lower() if kind == "header" else name
+    return One(test, words, choice=None if finds else Choice(of, values, exact))

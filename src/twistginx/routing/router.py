@@ -57,6 +57,7 @@ class Route:
         empty where there are none.
     :ivar judges: the conditions of its decisions that look at the path.
     :ivar kind: the table that describes the resource: ``proxy``.
+    :ivar guards: the names of its policies that decide who may come in.
     :ivar stack: its policies, as ``(name, policy, condition or None)``, in rank order; for who explains it.
     """
 
@@ -81,6 +82,7 @@ class Route:
     guard: tuple[Any, ...] = field()
     judges: tuple[Condition, ...] = _EMPTY
     kind: str = ""
+    guards: tuple[str, ...] = _EMPTY
     stack: tuple[tuple[str, Any, Condition | None], ...] = _EMPTY
 
     @choose.default
@@ -245,7 +247,7 @@ class Site(server.Site):
         """
         The route of a path: what ``route_for`` finds, and nothing else happens.
         """
-        return next((route for route in self._branch.candidates(path) if route.matches(path, request)), None)
+        return next((route for route in self._branch.candidates(path, request) if route.matches(path, request)), None)
 
     def getResourceFor(self, request: Any) -> Any:
         """

@@ -2,9 +2,10 @@
 Paths that are spelled so that two servers read them differently.  Pure.
 
 Routes match the normalised path, and what an upstream is sent is the path as it came.  A server that reads it in
-another way (it decodes ``%2F``, takes a backslash for a slash, cuts off ``;parameters``, decodes twice) may find
-something else behind it than the route that was chosen was meant for, and whose policies have judged the request.  So
-the readings that are known of servers are tried, and when they lead to different routes, the request is refused.
+another way (it decodes ``%2F``, takes a backslash for a slash, cuts off ``;parameters``, decodes twice, takes UTF-8
+that is none) may find something else behind it than the route that was chosen was meant for, and whose policies have
+judged the request.  So the readings that are known of servers are tried, and when they lead to different routes, the
+request is refused.
 """
 
 from __future__ import annotations
@@ -12,8 +13,12 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from twistginx.http.targets import shortest
+
 #: What a path can have in it that somebody reads in another way than we do.
-_DOUBTFUL: Final = re.compile(rb"[;\\]|//|/\.|%(?:2[eEfF5]|3[bB]|5[cC])")
+_DOUBTFUL: Final = re.compile(
+    rb"[;\\]|//|/\.|%(?:2[eEfF5]|3[bB]|5[cC]|(?:[cC]0|[eE]0%80)%[aA][eEfF]|(?:[cC]1|[eE]0%81)%9[cC])"
+)
 
 #: What no path can have: an encoded NUL, where files' names would end (llhttp refuses a bare one); a backslash (RFC
 #: 3986 section 3.3), which browsers send as a slash; a percent sign that escapes nothing.
@@ -52,7 +57,8 @@ def readings(path: bytes) -> set[bytes]:
     found = set()
     once = _ESCAPE.sub(_decoded, path)
     for decoded in (once, _ESCAPE.sub(_decoded, once)):
-        for text in (decoded, decoded.replace(b"\\", b"/"), _PARAMETERS.sub(b"", decoded.replace(b"\\", b"/"))):
+        plain = shortest(decoded).replace(b"\\", b"/")
+        for text in (decoded, plain, _PARAMETERS.sub(b"", plain)):
             found.add(_resolved(text, merge=True))
             if b"/.." in text:
                 found.add(_resolved(text, merge=False))
