@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 import trustme
-from attrs import fields, has
+from attrs import fields, has, resolve_types
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -184,6 +184,25 @@ class ReferenceTests(SynchronousTestCase):
         text = PAGE.read_text("utf-8")
         mentioned = set(re.findall(r"``([a-z0-9_]+)", text))
         self.assertEqual((self.keys() | {each.name for each in BUILT_IN}) - mentioned, set())
+
+    def test_lists(self) -> None:
+        """
+        Where the page promises it, one value may stand for a list of one: for every key that is a list, but for those
+        whose own shorthand does it.
+        """
+        registry = Registry(())
+        tables = [each for each in vars(schema).values() if isinstance(each, type) and has(each)]
+        tables = [each for each in tables if each.__module__.startswith("twistginx.config.tables.")]
+        tables += [registry.find(each.kind, each.name).Config for each in BUILT_IN]
+        plain = {
+            f"{table.__module__.rpartition('.')[2]}.{key_of(each)}"
+            for table in tables
+            if table is not schema.Use
+            for each in fields(resolve_types(table))
+            if str(each.type).startswith("tuple[")
+            and not (each.metadata.get("single") or each.metadata.get("composed"))
+        }
+        self.assertEqual(plain - {"substitute.rules", "rewrite.rules"}, set())
 
     def test_made(self) -> None:
         """

@@ -13,7 +13,9 @@ from unittest.mock import patch
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistginx import cli
-from twistginx.explain import Answer, Question, QuestionError, explain
+from twistginx.explain.answer import Answer
+from twistginx.explain.explanation import explain
+from twistginx.explain.question import Question, QuestionError
 from twistginx.testing import MemoryServer
 
 CONFIG = """

@@ -21,14 +21,14 @@ from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublish
 from twisted.trial.unittest import SynchronousTestCase
 
 import twistginx.net.listener
-import twistginx.service.program
+import twistginx.service.start
 from twistginx.build.generation import Generation, ListenerPlan
 from twistginx.config import schema
 from twistginx.errors import ConfigError, Problem
 from twistginx.observe.errorlog import ErrorLog
 from twistginx.service.heap import freeze_heap
-from twistginx.service.program import StartError
 from twistginx.service.server import GRACE, Service
+from twistginx.service.start import StartError
 
 
 class Port:
@@ -178,7 +178,7 @@ class ServiceTestCase(SynchronousTestCase):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
         globalLogPublisher.addObserver(self.observe)
         self.addCleanup(globalLogPublisher.removeObserver, self.observe)
-        self.patch(twistginx.service.program, "raise_descriptor_limit", lambda: self.descriptors)
+        self.patch(twistginx.service.start, "raise_descriptor_limit", lambda: self.descriptors)
         self.service = Service(self.reactor, "site.toml", settle=lambda: self.settled.append(self.service.generation))
         self.settled = []
         self.patch(self.service, "prepare", self.prepare)
@@ -221,6 +221,26 @@ class StartTests(ServiceTestCase):
     """
     A server binds all, or says why not and is gone.
     """
+
+    def test_log_of_root(self):
+        """
+        The error log that root has begun is given to whom twistd is to become.
+        """
+        given = []
+        self.patch(os, "chown", lambda *arguments: given.append(arguments))
+        for twistd, log, expected in (
+            ({"uid": 7, "gid": 8}, ErrorLog("/a/log"), [("/a/log", 7, 8)]),
+            ({"uid": 7, "gid": None}, ErrorLog("/a/log"), [("/a/log", 7, -1)]),
+            ({"uid": None, "gid": None}, ErrorLog("/a/log"), []),
+            ({"uid": 7}, ErrorLog("stderr"), []),
+            ({"uid": 7}, None, []),
+        ):
+            self.setUp()
+            given.clear()
+            self.next = generation(80)
+            self.service.twistd, self.service.error_log = twistd, log
+            self.service.privilegedStartService()
+            self.assertEqual(given, expected)
 
     def test_start(self):
         """

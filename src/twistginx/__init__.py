@@ -9,9 +9,11 @@ How a request travels, and where to read about it::
                                        policies (received, admit)   |        |
                                        resources: static, proxy ... - http.channel
                                        policies (responding)        |
-                              upstream: balance - pool - http.client
-    net - stream.tcp - upstream.balance - net.relay                  (raw TCP, beside)
-    etc/site.toml - config.load - config objects - build - Generation - service
+              resources.exchange, attempts - upstream.pool, balance - http.client
+    net - stream.tcp - policies (connected) - stream.proxy - upstream.pool - net.relay   (raw TCP, beside)
+    etc/site.toml - config.load, drafting - Root - build.prepare - Generation - service.server (swapped on reload)
+    service.program: service.server alone, or workers.master - wire - workers.worker - service.server
+    shared (limits and counters), net.board (who is ill), upstream roster (connections): what outlives a generation
 
 The words, one thing each:
 
@@ -31,12 +33,20 @@ server
     An entry of an upstream, as written in the configuration.
 peer
     One address of a server.
+roster
+    The peers of an upstream with all that they keep from one generation to the next.
 attempt
     One try to have a peer answer one request.
 stream
     A raw TCP listener and where its connections go.
 generation
     All that was built of one version of the configuration.
+master, worker
+    The process that holds the sockets, and those that serve.
+board
+    Where processes tell each other what they have found out.
+store
+    Where limits and counters are that processes, or machines, share.
 
 Imports go down only: tap, cli > workers > service, explain, testing > build > registry > policies, resources,
 stream > routing, upstream, observe > http > net > config > interfaces, errors.  ``tests/test_layers.py`` holds it.

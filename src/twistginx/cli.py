@@ -117,7 +117,8 @@ def _explain(arguments: argparse.Namespace, _: Sequence[str]) -> int:
     """
     reactor = _our_reactor()
 
-    from twistginx.explain import Question, QuestionError, explain
+    from twistginx.explain.explanation import explain
+    from twistginx.explain.question import Question, QuestionError
     from twistginx.service.server import Service
 
     try:
@@ -214,7 +215,7 @@ def _control_of(config: str) -> str:
     source, _ = read(config, os.environ)
     control = source.tree.get("process", {}).get("control")
     if not control:
-        raise ValueError(f"{config}: [process].control names no socket")
+        raise ValueError(f"{config}: [process].control names no socket; name one there, or by --socket")
     return str(source.files[0].base / control)
 
 

@@ -68,13 +68,21 @@ class IPolicyModule(IModule):
     A module that says ``guards = True`` decides by ``admit`` who may come in, as ``access`` and the authentications do:
     where a route says ``satisfy = "any"``, one such policy that returns None is enough.
 
-    What ``make`` returns may have ``identity``: names, in lower case (bytes), of fields that the policy puts into requests
-    to say who asks.  On all routes of the site they are taken out of what clients send.
+    A module that says ``decides = False`` only sends clients elsewhere, or changes what the resource sees: a path that
+    other servers would read differently does it no harm.  One that says ``takes_arrays = True`` makes one policy of an
+    array.  One that has ``path_of(config) -> str`` stands at that path: it is the path of a route that names none.
+
+    What ``make`` returns may have ``identity``: names, in lower case (bytes), of fields that the policy puts into
+    requests to say who asks.  On all routes of the site they are taken out of what clients send.  It may have a
+    ``rank`` of its own, where what the table says belongs to another place than that of the module.
+
+    None of these needs to know of ``when``: the policy is called only for requests that meet that condition.
     """
 
     rank = Attribute(
         "The place (int) in the published order: lower runs earlier on the way in and later on the way out. "
-        "100 log and trace, 200 access, 300 authentication, 400 limits, 500 cache, 600 transformation, 700 headers."
+        "100 log and trace, 200 access, 300 authentication, 400 limits, 500 cache, 600 transformation, 700 headers; "
+        "docs/plugins.rst has those of the built-in ones.  Of equal rank, they run by name."
     )
     applies_to = Attribute("A frozenset of 'http' and 'stream'.")
     many = Attribute("True where a route may have an array of these; False where only one makes sense.")
@@ -84,14 +92,14 @@ class IBalanceModule(IModule):
     """
     ``make`` returns a callable ``pick(peers, request, tried) -> peer | None``, or an object with such a method.
 
-    ``peers`` is the sequence of peers that may be chosen now; it is another object whenever anything about it is another
-    thing, so that what was computed for it may be kept as long as it is the same.  A peer has ``label`` (bytes: its
-    address), ``share`` (int: what it is to take, in proportion to the others), ``begun`` and ``ended`` (ints: how many
-    requests and streams), and ``latency`` (seconds, where the object says ``timed = True``).
+    ``peers`` is the sequence of peers that may be chosen now; it is another object whenever anything about it is
+    another thing, so that what was computed for it may be kept as long as it is the same.  A peer has ``label`` (bytes:
+    its address), ``share`` (int: what it is to take, in proportion to the others), ``begun`` and ``ended`` (ints: how
+    many requests and streams), and ``latency`` (seconds, where the object says ``timed = True``).
 
-    ``request`` is what is to be sent.  On a raw stream it is an object that has nothing but ``client_ip``; it may be None.
-    ``tried`` is the set of peers that are of no use: this request has failed on them, or they have no room.  None means
-    that none is left.  It is pure: it never waits.
+    ``request`` is what is to be sent.  On a raw stream it is an object that has nothing but ``client_ip``; it may be
+    None.  ``tried`` is the set of peers that are of no use: this request has failed on them, or they have no room.
+    None means that none is left.  It is pure: it never waits.
 
     Where the object has ``began(peer)`` and ``ended(peer)``, it hears of every request and stream, whoever picked the
     peer; where it has ``forget(peer)``, of peers that left.

@@ -22,7 +22,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer
 
-from twistginx.http.channel import Channel, Frontend
+from twistginx.http.channel import Channel
+from twistginx.http.frontend import Frontend
 from twistginx.http.message import Record, Reply, RequestHead, ResponseHead
 from twistginx.interfaces import IStreaming
 from twistginx.net.timers import Ticker

@@ -7,7 +7,8 @@ from __future__ import annotations
 from twisted.internet.testing import AccumulatingProtocol
 
 from tests.http.conversation import GET, OK, ConversationTestCase, Stage
-from twistginx.http.channel import LINGER, Frontend
+from twistginx.http.channel import LINGER
+from twistginx.http.frontend import Frontend
 from twistginx.http.message import Fields, Reply, ResponseHead
 from twistginx.routing.router import Route
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistginx.http import parser as parser_module
+from twistginx.http import plain as plain_module
 from twistginx.http import response_parser as response_module
 from twistginx.http.message import Fields, ResponseHead
 from twistginx.http.parser import RequestParser
@@ -44,6 +45,27 @@ STARTS = st.sampled_from(
             b"get / HTTP/1.1",
             b"GET /\xe9 HTTP/1.1",
         ),
+    ]
+)
+#: Values, from the colon on.
+VALUES = st.sampled_from(
+    [
+        *(
+            b"",
+            b" ",
+            b" 2",
+            b" x",
+            b" longer, and more",
+            b"\ty",
+            b" z \t",
+            b" \xe9",
+            b" a\0",
+            b" a\rb",
+            b" a\nb",
+            b" \x7f",
+        ),
+        *(b" x\r\n", b" x\r\n folded", b" x\r\nHost: b.example", b" x\r\nX-New: 1", b" close", b" keep-alive"),
+        *(b" b.example", b" text/event-stream", b" chunked", b" 3"),
     ]
 )
 RESPONSE_LINES = st.sampled_from(
@@ -248,6 +270,56 @@ class RequestTests(SynchronousTestCase):
             long_way = requests(*reads)
         self.assertEqual(requests(*reads), long_way)
 
+    def test_other_values(self) -> None:
+        """
+        A section in which values differ only, and not those that decide, is not judged again.
+        """
+        lines = b"GET / HTTP/1.1\r\nAccept: *\r\nCookie: %b\r\nHost: a.example\r\nConnection: %b\r\nX-Trace: %b\r\n\r\n"
+        requests(GET)
+        last = None
+        for values in ((b"a", b"keep-alive", b"1"), (b"b", b"keep-alive", b"1"), (b"c", b"keep-alive", b"2")):
+            head = plain_request(lines % values, 2000, 20, last)
+            assert head is not None
+            last = head.section
+        with mock.patch.object(plain_module, "_plain_section", lambda *_: None):
+            head = plain_request(lines % (b"longer", b"keep-alive", b""), 2000, 20, last)
+            assert head is not None and head.section is not None
+            self.assertEqual((head.first(b"cookie"), head.first(b"x-trace"), head.host), (b"longer", b"", b"a.example"))
+            self.assertNotIn(b"Connection", head.section.without_connection())
+            self.assertEqual(head.section.without_connection().count(b"\r\n"), 5)
+            for wrong in (
+                (b"a", b"close", b"1"),
+                (b"\0", b"keep-alive", b"1"),
+                (b"a\r\nExpect: x", b"keep-alive", b"1"),
+            ):
+                self.assertIsNone(plain_request(lines % wrong, 2000, 20, last), wrong)
+
+    @given(
+        st.lists(REQUEST_LINES, max_size=4, unique_by=lambda line: line.partition(b":")[0].lower()),
+        st.lists(st.tuples(st.integers(0, 4), VALUES), min_size=2, max_size=6),
+        st.booleans(),
+    )
+    @example(
+        [b"Cookie: a=1; b=2", b"Connection: keep-alive"], [(1, b" x"), (1, b" yy"), (1, b" z"), (2, b" close")], True
+    )
+    @example([b"Cookie: a=1; b=2", b"X-Empty:"], [(1, b" x"), (2, b" yy"), (2, b"\r\nHost: b"), (1, b"\r\n")], False)
+    @settings(max_examples=400, deadline=None)
+    def test_values_as_the_long_way(self, lines: list[bytes], changes: list[tuple[int, bytes]], hosted: bool) -> None:
+        """
+        So it does where values change from request to request.
+        """
+        requests(GET)
+        lines = [b"Host: a.example", *lines] if hosted else [*lines, b"Host: a.example"]
+        reads = []
+        for index, value in changes:
+            lines = list(lines)
+            index %= len(lines)  # noqa: PLW2901
+            lines[index] = lines[index].partition(b":")[0] + b":" + value
+            reads.append(b"\r\n".join([b"GET / HTTP/1.1", *lines, b"", b""]))
+        with mock.patch.object(parser_module, "plain_request", lambda *_: None):
+            long_way = requests(*reads)
+        self.assertEqual(requests(*reads), long_way)
+
 
 class ResponseTests(SynchronousTestCase):
     """
@@ -332,6 +404,51 @@ class ResponseTests(SynchronousTestCase):
         """
         reads = [b"\r\n".join([start, *lines, length % len(body), *more, b"", body]) for body in bodies]
         reads[-1] += rest
+        with mock.patch.object(response_module, "plain_response", lambda *_: None):
+            long_way = response(*reads)
+        self.assertEqual(response(*reads), long_way)
+
+    def test_other_values(self) -> None:
+        """
+        An answer in which other values differ as well is as if it were the first; and no other is taken for one.
+        """
+        lines = (
+            b"HTTP/1.1 200 OK\r\nDate: %b\r\nConnection: %b\r\nX-Content-Length: 2\r\nContent-Length: 2\r\n"
+            b"ETag: %b\r\n\r\nok"
+        )
+        plain = plain_response(lines % (b"1", b"keep-alive", b"a"), HEAD_BOUND)
+        assert plain is not None
+        shape = plain[1]
+        for values in ((b"2", b"keep-alive", b"a"), (b"2", b"keep-alive", b"b"), (b"33", b"keep-alive", b"")):
+            data = lines % values
+            fresh = plain_response(data, HEAD_BOUND)
+            assert fresh is not None
+            for _ in range(2):
+                head = shape.head(data)
+                assert head is not None
+                self.assertEqual((head.status, head.length, head.block), (200, 2, fresh[0].block))
+        for wrong in ((b"2", b"close", b"a"), (b"2", b"keep-alive", b"\0"), (b"2\r\nTE: x", b"keep-alive", b"a")):
+            self.assertIsNone(shape.head(lines % wrong), wrong)
+
+    @given(
+        st.lists(RESPONSE_LINES, max_size=4),
+        st.lists(st.tuples(st.integers(0, 4), VALUES), min_size=2, max_size=6),
+        st.booleans(),
+    )
+    @example([b"Date: x", b"Connection: keep-alive"], [(0, b" y"), (0, b" z"), (1, b" close")], True)
+    @example([b"Content-Type: text/html"], [(0, b" text/html"), (0, b" text/event-stream")], True)
+    @settings(max_examples=400, deadline=None)
+    def test_values_as_the_long_way(self, lines: list[bytes], changes: list[tuple[int, bytes]], first: bool) -> None:
+        """
+        So it is for answers in which values change.
+        """
+        lines = [b"Content-Length: 2", *lines] if first else [*lines, b"Content-Length: 2"]
+        reads = []
+        for index, value in changes:
+            lines = list(lines)
+            index %= len(lines)  # noqa: PLW2901
+            lines[index] = lines[index].partition(b":")[0] + b":" + value
+            reads.append(b"\r\n".join([b"HTTP/1.1 200 OK", *lines, b"", b"ok"]))
         with mock.patch.object(response_module, "plain_response", lambda *_: None):
             long_way = response(*reads)
         self.assertEqual(response(*reads), long_way)

@@ -9,7 +9,7 @@ import tempfile
 from types import SimpleNamespace
 from typing import Any
 
-from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 
 from tests.http.conversation import GET, OK, ConversationTestCase
@@ -726,6 +726,8 @@ class ClientTests(ConversationTestCase):
             (b"1.2.3.4:5678", b"1.2.3.4"),
             (b"[2001:db8::1]:5678", b"2001:db8::1"),
             (b"2001:db8::1", b"2001:db8::1"),
+            (b"::ffff:1.2.3.4", b"1.2.3.4"),
+            (b"[::FFFF:1.2.3.4]:5678", b"1.2.3.4"),
             (b"", b"10.0.0.1"),
             (b"unknown", b"10.0.0.1"),
             (b"<script>, 10.2.2.2", b"10.2.2.2"),
@@ -734,6 +736,14 @@ class ClientTests(ConversationTestCase):
         ):
             self.assertEqual(self.ask("10.0.0.1", b"X-Forwarded-For: " + claim).client_ip, client, claim)
         self.assertEqual(self.ask("10.0.0.1").client_ip, b"10.0.0.1")
+
+    def test_both_families(self) -> None:
+        """
+        On a socket for both families, an IPv4 client has its own address all the same.
+        """
+        request = self.ask(IPv6Address("TCP", "::ffff:192.0.2.1", 1))
+        self.assertEqual((request.client_ip, request.peer_ip), (b"192.0.2.1", b"192.0.2.1"))
+        self.assertTrue(self.ask(IPv6Address("TCP", "::ffff:10.0.0.1", 1)).from_trusted)
 
     def test_scheme(self) -> None:
         """

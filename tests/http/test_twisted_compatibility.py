@@ -41,7 +41,8 @@ from twisted.web.wsgi import WSGIResource
 from zope.interface import implementer
 
 from tests.http.conversation import Answer, Listener, answers
-from twistginx.http.channel import Channel, Frontend
+from twistginx.http.channel import Channel
+from twistginx.http.frontend import Frontend
 from twistginx.net.timers import Ticker
 from twistginx.routing.router import Route, Site
 

@@ -40,6 +40,7 @@ def make_request(
         scheme=b"https",
         request_id=b"1234",
         remote_user=b"ann",
+        split=b"canary",
         upstream_name=b"127.0.0.1:9001",
         channel=SimpleNamespace(
             proxy_header=proxy_header,

@@ -12,7 +12,8 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.testing import MemoryReactorClock, StringTransportWithDisconnection
 from twisted.web.http import _ChunkedTransferDecoder
 
-from twistginx.http.channel import Channel, Frontend
+from twistginx.http.channel import Channel
+from twistginx.http.frontend import Frontend
 from twistginx.interfaces import IStreaming
 from twistginx.net.timers import Ticker
 from twistginx.routing.router import Route, Site

@@ -14,6 +14,7 @@ from zope.interface.verify import verifyObject
 
 from tests.resources.serving import Context, Served
 from twistginx.config.convert import structure
+from twistginx.config.faults import Faults
 from twistginx.errors import ConfigError
 from twistginx.interfaces import IResourceModule, IStreaming
 from twistginx.resources import respond
@@ -50,6 +51,17 @@ class RespondTests(SynchronousTestCase):
             self.assertEqual(answer[b"Content-Type"], b"text/plain; charset=utf-8")
         answer = served.get(b"/", b"HEAD")
         self.assertEqual((answer.body, answer[b"Content-Length"]), (b"", b"5"))
+
+    def test_shorthands(self):
+        """
+        A text is the body, a number the status; nothing else is short for anything.
+        """
+        answer = Served(respond.make(structure("pong\n", respond.Config), Context()), Context()).get(b"/")
+        self.assertEqual((answer.status, answer.body), (200, b"pong\n"))
+        answer = Served(respond.make(structure(410, respond.Config), Context()), Context()).get(b"/")
+        self.assertEqual((answer.status, answer.body), (410, b""))
+        for value in (True, 1.5, ["x"]):
+            self.assertRaises(Faults, structure, value, respond.Config)
 
     def test_constant(self):
         """

@@ -232,10 +232,10 @@ def parse_endpoint(text: str) -> str:
         raise ValueError(f'{text!r} is not an endpoint such as "tcp:8080" or "unix:/run/web.sock"')
     if text.isdigit():
         raise ValueError(f'{text!r} is only a port: write "tcp:{text}"')
-    if re.fullmatch(r"(\d+\.\d+\.\d+\.\d+|\*|\[.*\]|localhost):\d+", text):
+    if re.fullmatch(r"(\d+\.\d+\.\d+\.\d+|\*|\[.*\]|localhost|):\d+", text):
         host, _, port = text.rpartition(":")
         host = host.strip("[]").replace(":", "\\:")
-        interface = "" if host == "*" else f":interface={'127.0.0.1' if host == 'localhost' else host}"
+        interface = "" if host in ("", "*") else f":interface={'127.0.0.1' if host == 'localhost' else host}"
         raise ValueError(f'{text!r} is not an endpoint: write "tcp:{port}{interface}"')
     return _resolved(str(text), base_of(text))
 

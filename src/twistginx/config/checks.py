@@ -126,6 +126,7 @@ class Checks:
                 self.certificates(site.tls, (*path, "tls"))
             if site.routes or not self.sound(*path):
                 self.shadows(site.routes, path)
+                self.stars(site.routes, path)
             else:
                 self.report(path, "has no routes, so that it answers nothing", "expected a [[site.route]]")
 
@@ -232,6 +233,17 @@ class Checks:
             other = routes[taker]
             name = f'route "{other.name}"' if other is not None and other.name else "the route"
             self.warn((*path, "route", index), f"can never match: it is shadowed by {name} at {self.at(where)}")
+
+    def stars(self, routes: tuple[Route | None, ...], path: KeyPath) -> None:
+        """
+        Paths that are meant as patterns, and are none.
+        """
+        for index, route in enumerate(routes):
+            for key in ("path", "exact"):
+                value = None if route is None else getattr(route, key)
+                if value is not None and "*" in value:
+                    hint = f'expected glob = "{value}", or path without it, which has all that is below'
+                    self.warn((*path, "route", index, key), 'has a "*", which stands for itself here', hint)
 
     def definitions(self, root: Root, sites: Mapping[KeyPath, Site]) -> None:
         """

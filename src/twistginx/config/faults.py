@@ -41,6 +41,7 @@ _SYNONYMS: Final = {
     "server_names": "names",
     "ssl_certificate": "tls",
     "virtual_host": "site",
+    "when": "match",
 }
 
 

@@ -32,6 +32,7 @@ _POSITION: Final = re.compile(r" \(at (?:line (\d+), column (\d+)|end of documen
 _HINTS: Final = (
     ("Invalid value", 'a string stands in quotes, as in "10s"'),
     ("Expected newline or end of document", 'a string stands in quotes, as in "10s"'),
+    ("Illegal character '\\n'", "a string ends on the line that it begins on: is a quote missing?"),
     ("Cannot overwrite a value", "this key is already there"),
     ("Cannot declare", "this table is already there; tables of an array have two brackets, as in [[site]]"),
     ("Unescaped '\\'", "a backslash is written \\\\, or the string stands in single quotes"),

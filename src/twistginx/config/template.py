@@ -34,6 +34,7 @@ REQUEST_VARIABLES: Final = {
     "time_iso": "the time, as in 2026-10-10T13:55:36+00:00",
     "request_id": "the name of the request, by which it is found in the logs of all servers",
     "user": "who has proved to be somebody, by one of the authentications; empty where nobody has",
+    "split": "the upstream that the request is given to, where the route splits; empty where it does not",
     "header.": "a field of the request",
     "cookie.": "a cookie of the request",
     "arg.": "an argument of the query",

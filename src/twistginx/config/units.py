@@ -1,5 +1,5 @@
 """
-Durations and sizes: numbers that were written with their unit.
+Durations, sizes and shares: numbers that were written with their unit.
 """
 
 from __future__ import annotations
@@ -116,3 +116,31 @@ class Size(int):
 
     def __repr__(self) -> str:
         return f"Size({int.__repr__(self)})"
+
+
+class Share(float):
+    """
+    A part of a whole, from 0 to 1.
+
+    It is a float to whoever calculates, and its canonical text (``10%``) to whoever prints.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Share:
+        """
+        The share that ``text`` says: ``10%``, ``0.5%``.
+
+        :raise ValueError: with a short reason.
+        """
+        number = text.removesuffix("%").strip()
+        if number == text or not _NUMBER.fullmatch(number):
+            raise ValueError(f'{text!r} is not a share such as "10%"')
+        return cls(Decimal(number) / 100)
+
+    def __str__(self) -> str:
+        return f"{(Decimal(float.__repr__(self)) * 100).normalize():f}%"
+
+    def __repr__(self) -> str:
+        return f"Share({float.__repr__(self)})"

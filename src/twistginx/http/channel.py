@@ -11,138 +11,37 @@ listener's live frontend for each request anew: that is all that a reload has to
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from sys import maxsize
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
 from twisted.internet.interfaces import IAddress, IProtocol, IPushProducer, ISSLTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from twistginx.config.regex import Regex
+from twistginx.config.networks import unmapped
 from twistginx.errors import ProxyError
 from twistginx.http.body import RequestBody
-from twistginx.http.farewell import farewell
-from twistginx.http.message import Record, RequestHead
+from twistginx.http.ending import Ending
+from twistginx.http.message import RequestHead
 from twistginx.http.parser import RequestParser
 from twistginx.http.request import Request
-from twistginx.http.response import Response
-from twistginx.http.tally import Tally
 from twistginx.http.wire import CONTINUE
 from twistginx.net.handover import hand_over
 from twistginx.net.proxyprotocol import ProxyHeader
-from twistginx.net.timers import NEVER, Ticker
+from twistginx.net.timers import NEVER
+
+if TYPE_CHECKING:
+    from twistginx.http.frontend import Frontend
 
 #: How long, in seconds, a client may go on sending after it was answered early, so that it reads the answer.
 LINGER = 5.0
-
-_SITES_BOUND = 4096
 
 #: How long, in seconds, the rate of a body is averaged over.
 RATE_WINDOW = 30.0
 
 #: Bytes that a client may send after an upgrade request before that is answered.
 _LEFTOVER = 65536
-
-
-@frozen
-class Timeouts:
-    """
-    Seconds.
-
-    :ivar header: for a whole request head, from its first byte (from the connection, for the first).
-    :ivar idle: between two reads of a request's body.
-    :ivar keepalive: between a response and the next request.
-    :ivar write: that a client may take nothing of a response.
-    """
-
-    header: float = 10.0
-    idle: float = 30.0
-    keepalive: float = 60.0
-    write: float = 60.0
-
-
-@define(eq=False)
-class Frontend:
-    """
-    What one listener serves in one generation.
-
-    :ivar sites: by name, in lower case and without port.
-    :ivar wildcards: ``(suffix, site)`` for ``*.example.com``, the suffix being ``.example.com``; longest first.
-    :ivar patterns: ``(regex, site)``, in the order of the file; after the wildcards.
-    :ivar default: answers for every other name; None: nobody does.
-    :ivar min_rate: bytes per second that a client must send of a body, and take of a response, on average; 0: any.
-    :ivar key: what stands before the names of the settings above, for errors: ``listener.edge.``, say.
-    :ivar tally: counts.
-    :ivar terms: of the contexts (``net.tls.ServerTLS.context``) that connections are made under, what a site may insist
-        on; a site whose own terms are others is not served on such a connection.
-    :ivar requests_bound: how many requests a connection may make; the last is answered with ``Connection: close``.
-    :ivar log: called with the request and its record when all is over, or None.
-    :ivar found: what ``site_for`` has answered, by authority; bounded.
-    """
-
-    ticker: Ticker
-    sites: dict[bytes, Any] = field(factory=dict)
-    wildcards: tuple[tuple[bytes, Any], ...] = ()
-    patterns: tuple[tuple[Regex, Any], ...] = ()
-    default: Any = None
-    timeouts: Timeouts = Timeouts()
-    head_bound: int = 32768
-    fields_bound: int = 100
-    min_rate: int = 240
-    key: str = ""
-    tally: Tally = field(factory=Tally)
-    terms: dict[Any, Any] = field(factory=dict)
-    requests_bound: int = 1000
-    log: Callable[[Any, Record], None] | None = None
-    found: dict[bytes, Any] = field(factory=dict, init=False)
-
-    #: What is spoken here, by its names in ALPN (RFC 7301).
-    alpn: ClassVar = (b"http/1.1", b"http/1.0")
-
-    def build_protocol(self, listener: Any, address: IAddress) -> IProtocol:
-        """
-        A channel for a connection from ``address``.
-        """
-        return Channel(listener, address)
-
-    def turn_away(self, listener: Any) -> IProtocol | None:
-        """
-        A protocol for a connection too many; None closes it without a word.
-        """
-        self.tally.failed("connection_limit")
-        return farewell(listener, self.ticker)
-
-    def setting(self, name: str, value: object) -> str:
-        """
-        How one of the settings is written, for errors.
-        """
-        return f"{self.key}{name} = {value}"
-
-    def site_for(self, host: bytes) -> Any:
-        """
-        The site that answers for an authority (lower case, with or without port), or None.
-        """
-        try:
-            return self.found[host]
-        except KeyError:
-            pass
-        name = host[: host.rindex(b"]") + 1] if host[:1] == b"[" else host.partition(b":")[0]
-        name = name.rstrip(b".")
-        site = self.sites.get(name)
-        if site is None:
-            for suffix, candidate in self.wildcards:
-                if name.endswith(suffix) and len(name) > len(suffix):
-                    site = candidate
-                    break
-            else:
-                site = next((each for regex, each in self.patterns if regex.find(name) is not None), self.default)
-        if len(self.found) >= _SITES_BOUND:  # names are the clients' to invent
-            self.found.clear()
-        self.found[host] = site
-        return site
 
 
 @implementer(IPushProducer)
@@ -227,7 +126,7 @@ class Channel(Protocol):
             self.scheme = b"https"
             self._terms = self.frontend.terms.get(getattr(transport, "context", None))
         host = getattr(self.address, "host", None)
-        self.peer_ip = host.encode() if host else b"unix"
+        self.peer_ip = unmapped(host).encode() if host else b"unix"
         self.listener.connections.add(self)
         # The channel is the transport's one producer for as long as it lives, and passes a pause on to whatever
         # produces the response: a registration per connection, not per response.
@@ -332,7 +231,7 @@ class Channel(Protocol):
         """
         frontend = self.listener.frontend
         if frontend is not self.frontend:
-            if not isinstance(frontend, Frontend):  # since a reload, another protocol is spoken at this address
+            if not hasattr(frontend, "site_for"):  # since a reload, another protocol is spoken at this address
                 self.loseConnection()
                 return
             self.frontend = frontend
@@ -358,7 +257,7 @@ class Channel(Protocol):
             return
         request.begin(site)
 
-    def request_done(self, request: Response) -> None:
+    def request_done(self, request: Ending) -> None:
         """
         The response is written (or the failure is).  Called by the request, once.
         """

@@ -9,20 +9,16 @@ stand the policies of the route, and behind them the channel.
 from __future__ import annotations
 
 from collections.abc import Callable
-from time import monotonic
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistginx.errors import ProxyError
 from twistginx.http import errorpage, requestid
-from twistginx.http.body import RequestBody
+from twistginx.http.ending import NOTHING, Ending
 from twistginx.http.filebody import FileBody
-from twistginx.http.message import PHRASES, Diversion, Fields, FileRange, Record, Reply, RequestHead, ResponseHead
-from twistginx.http.twistedrequest import TwistedRequest
+from twistginx.http.message import PHRASES, Diversion, Fields, FileRange, Reply, ResponseHead
 from twistginx.http.wire import (
     BODYLESS,
     CHUNKED_LINE,
@@ -47,52 +43,36 @@ _OURS = FRAMING | {b"date", b"server"}
 
 _SWITCHING = 101
 
-_NOTHING: tuple[Any, ...] = ()
 
-
-class Response(TwistedRequest):
+class Response(Ending):
     """
     The half of a request that answers it; see ``http.request.Request``.
     """
 
     # State, until it is set.
-    body: RequestBody | None = None
     request_id: bytes
     from_trusted: bool
-    _began: float  # seconds, when the head was complete
-    route: Any = None
-    status = 0
     started = False
-    ended = False
-    sent_bytes = 0
-    source: Any = None
-    watcher: Any = None
-    upstream_name = b""
+    split = b""  # the upstream that a split has chosen
     remote_user = b""  # who has proved to be somebody
     vouched: frozenset[bytes] = frozenset()  # names of fields that policies of ours have put into the head
+    admitted = False  # the policies of the route have all let it in; not set where there are none to ask
+    limits: dict[bytes, Any] | None = None  # what limits have granted, by their prefix: one request counts once
+    shown: dict[str, Any] | None = None  # credentials, by the policy that they were for; the head may not have them
     tunnel: list[Callable[[], object]] | None = None  # to be called when it ends, where somebody knows of the end
     matched_path = b""
     routed_path = b""  # the same before a rewrite; empty where there was none
     captured: Any = None  # what the route's pattern has found: the path, the spans, the numbers of the names
     retargeted = False
     decided: dict[Any, bool] | None = None  # which policies with ``when`` apply, as far as that has been asked
-    _filters: tuple[Any, ...] = _NOTHING
     _chunked = False
     _silent = False  # nothing of the body is sent: HEAD, 204, 304
     _left: int | None = None  # bytes of the announced length that are still to be sent
     _pending = b""
-    error: ProxyError | None = None  # the failure that is answered
     diverted: ResponseHead | None = None  # the response in whose place another route answers
     _failing = False  # an error page is under way
     _bare = False  # no policy is to see the response any more
-    _waiting: Deferred[Any] | None = None
     _collected: Any = None
-    _asked: RequestHead | None = None  # as it was received, when ``reroute`` has put another in its place
-    _told: tuple[Any, ...] = _NOTHING  # hooks of the routes that it was on before
-    held = False  # a filter has more than it can do: whatever produces the response is to wait
-    _ending: tuple[Fields | None] | None = None  # ``end`` was called, and waits for a filter: its argument
-
-    _log = Logger(namespace="twistginx.http")
 
     # The response, whole.
 
@@ -210,18 +190,6 @@ class Response(TwistedRequest):
             head.fields.drop(b"content-length")
         return True
 
-    def _drop_filters(self) -> None:
-        """
-        The response that they were for is not sent, or no further.
-        """
-        filters, self._filters = self._filters, _NOTHING
-        self.held = False
-        self._ending = None
-        for each in filters:
-            close = getattr(each, "close", None)
-            if close is not None:
-                close()
-
     def _replace(self, reply: Reply, policies: tuple[Any, ...]) -> None:
         """
         Answer with ``reply`` instead of what a policy was shown.  All others see it as well: it is a response like any.
@@ -310,9 +278,13 @@ class Response(TwistedRequest):
             return
         status = self.status = head.status
         self.started = True
-        lowered = head.lowered
-        server = b"" if b"\nserver:" in lowered else SERVER_LINE
-        date = b"" if b"\ndate:" in lowered else date_line()
+        block = head.block
+        if head.stamped is block:
+            server = date = b""
+        else:
+            lowered = head.lowered
+            server = b"" if b"\nserver:" in lowered else SERVER_LINE
+            date = b"" if b"\ndate:" in lowered else date_line()
         self.sent_bytes = len(body)
         channel = self.channel
         if self.body is None and asked.keep_alive and not channel.closing and asked.version == b"HTTP/1.1":
@@ -321,7 +293,7 @@ class Response(TwistedRequest):
             connection = self._connection_line()
         lines = b"%b%bX-Request-ID: %b\r\n%b%b%b\r\n" % (
             STATUS_LINES[status],
-            head.block[2:],
+            block[2:],
             self.request_id,
             server,
             date,
@@ -503,7 +475,7 @@ class Response(TwistedRequest):
         """
         Let each filter say its last words, through those behind it.
         """
-        filters, self._filters = self._filters, _NOTHING
+        filters, self._filters = self._filters, NOTHING
         for index, each in enumerate(filters):
             data = each.finish()
             for later in filters[index + 1 :]:
@@ -559,47 +531,6 @@ class Response(TwistedRequest):
             self._drop_filters()
             self.respond(reply)
 
-    def give_up(self, error: ProxyError) -> None:
-        """
-        The client is as good as gone; nothing more is sent.
-        """
-        if self.ended:
-            return
-        self.error = error
-        self._disconnected = True
-        self._detach(error)
-        self._finished(done=False)
-
-    def _broken(self, error: ProxyError) -> None:
-        """
-        A response that cannot be completed must not look complete.
-        """
-        self.error = error
-        self._disconnected = True
-        self._detach(error)
-        self._finished(done=False)
-        self.channel.abort()
-
-    def _detach(self, error: ProxyError) -> None:
-        """
-        Whoever produces the response is not wanted any more, and is told so; nothing it does about it counts.
-        """
-        ended, self.ended = self.ended, True
-        watcher, self.watcher = self.watcher, None
-        producer, self.producer = self.producer, None
-        waiting, self._waiting = self._waiting, None
-        self.source = None
-        try:
-            if watcher is not None:
-                watcher.client_gone(error)
-            if producer is not None:
-                producer.stopProducing()
-            if waiting is not None:
-                waiting.cancel()
-        except Exception:
-            self._log.failure("{watcher} failed as it was told of {word}", watcher=watcher, word=error.reason.word)
-        self.ended = ended
-
     def processingFailed(self, reason: Failure) -> Failure:
         """
         A resource or a policy raised: a ProxyError says what to answer, all else is a fault to be logged.
@@ -610,100 +541,6 @@ class Response(TwistedRequest):
             error = ProxyError("proxy_internal_error", type(error).__name__)
         self.fail(error.with_traceback(None))  # its frames lead back to us, and we are going to keep it
         return reason
-
-    def connectionLost(self, reason: Failure) -> None:
-        """
-        The client is gone.
-        """
-        if self.ended:
-            return
-        if self.error is None:
-            self.error = ProxyError("client_disconnected")
-        self._disconnected = True
-        self._detach(self.error)
-        self._finished(reason, done=False)
-
-    # The end.
-
-    def _finished(self, reason: Failure | None = None, done: bool = True) -> None:
-        """
-        The response is over, one way or another: tell everyone, once.
-        """
-        self.ended = True
-        self.finished = 1
-        channel = self.channel
-        route = self.route
-        log = channel.frontend.log
-        if self.error is not None:
-            channel.frontend.tally.failed(self.error.reason.word)
-        hooks = route.finished if route is not None else _NOTHING
-        if self._asked is not None:
-            self.head = self._asked
-            hooks = (*self._told, *hooks)
-        if log is not None or hooks:
-            error = self.error
-            record = Record(
-                self.status or (error.status if error is not None else 499),
-                self.sent_bytes,
-                monotonic() - self._began,
-                error.reason.word if error is not None else "",
-                str(error) if error is not None else "",
-                self.upstream_name.decode("latin-1") if self.upstream_name else "",
-            )
-            for hook in hooks:
-                try:
-                    hook(self, record)
-                except Exception:
-                    self._log.failure("a policy failed in finished")
-            if log is not None:
-                try:
-                    log(self, record)
-                except Exception:
-                    self._log.failure("the access log failed")
-        self.source = None
-        self.watcher = None
-        if self._filters:
-            self._drop_filters()
-        if self.body is not None:
-            self.body.discard()
-        if self._untidy:
-            self._tidy_up(reason)
-        if done:
-            channel.request_done(self)
-
-    def _tidy_up(self, reason: Failure | None) -> None:
-        """
-        What somebody made has to be cleaned up, and who asked for it is told of the end.
-        """
-        made = self.__dict__
-        if "content" in made:
-            self.content.close()
-        notifications = made.get("notifications")
-        if notifications:
-            self.notifications = []
-            if reason is None and self._disconnected:
-                reason = Failure(self.error or ProxyError("client_disconnected"))
-            for deferred in notifications:
-                if reason is None:
-                    deferred.callback(None)
-                else:
-                    deferred.errback(reason)
-
-    # Flow control, from the channel.
-
-    def pause_source(self) -> None:
-        """
-        The client does not read.
-        """
-        if self.source is not None:
-            self.source.pauseProducing()
-
-    def resume_source(self) -> None:
-        """
-        The client reads again.
-        """
-        if self.source is not None and not self.held:
-            self.source.resumeProducing()
 
 
 def release(body: Any) -> None:

@@ -23,7 +23,7 @@ from tests.resources.conversation import Conversation, Wire
 CLIENT = "10.0.0.1"
 _SAID = re.compile(
     rb"X-Forwarded-For: 10\.0\.0\.1\r\nX-Forwarded-Proto: http\r\n(?:X-Forwarded-Host: [^\r\n]*\r\n)?"
-    rb"(?:X-Request-ID: [^\r\n]*\r\n)?"
+    rb"(?:Forwarded: for=10\.0\.0\.1;(?:host=[^\r\n]*;)?proto=http\r\n)?(?:X-Request-ID: [^\r\n]*\r\n)?"
 )
 
 _LINE = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x21-\x7e\x80-\xff]+ HTTP/1\.1\Z")
@@ -48,7 +48,7 @@ class Request:
     """
     One request as h11 has read it.
 
-    :ivar head: its bytes, without what we say about the client (``X-Forwarded-*``).
+    :ivar head: its bytes, without what we say about the client (``X-Forwarded-*``, ``Forwarded``).
     :ivar trailers: as ``(name, value)``, names in lower case.
     """
 

@@ -17,7 +17,10 @@ from tests.http.smuggling.oracle import Request, Seen, proxied
 
 #: What we take out of every head, or say in it.
 _OURS = frozenset(
-    (b"transfer-encoding", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"x-request-id")
+    (
+        *(b"transfer-encoding", b"x-forwarded-for", b"x-forwarded-proto", b"x-forwarded-host", b"forwarded"),
+        b"x-request-id",
+    )
 )
 
 #: Byte by byte is how the shorter ones are sent too.

@@ -104,7 +104,7 @@ class Match:
 
     :ivar path: paths, with all that is below them.
     :ivar exact: paths alone.
-    :ivar glob: patterns for paths: "/img/**/*.png".
+    :ivar glob: patterns for paths: ``"/img/**/*.png"``.
     :ivar regex: regexes for paths; they match anywhere, unless ``^`` and ``$`` hold them.
     :ivar methods: methods; GET has HEAD with it.
     :ivar host: names of hosts: "example.com", "*.example.com", "~^shop-[0-9]+[.]".

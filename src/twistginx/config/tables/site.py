@@ -52,7 +52,7 @@ class SiteTLS:
     :ivar client_ca: a PEM file of authorities: clients must show a certificate of one of them.  None: they need none.
     """
 
-    certificates: tuple[Certificate, ...] = field(validator=not_empty)
+    certificates: tuple[Certificate, ...] = field(validator=not_empty, metadata=SINGLE)
     min_version: Literal["1.2", "1.3"] = "1.2"
     client_ca: Path | None = None
 
@@ -127,8 +127,8 @@ class Route:
     :ivar path: the path, or anything below it: "/api" has "/api" and "/api/x", never "/apix".  A slash at its end says
         nothing.
     :ivar exact: this path alone.
-    :ivar glob: a pattern for the whole path: "/img/**/*.png".  ``*`` is anything within a segment, ``?`` one character,
-        ``[a-z]`` one of these, ``{a,b}`` one of two texts, ``**`` anything.
+    :ivar glob: a pattern for the whole path: ``"/img/**/*.png"``.  ``*`` is anything within a segment, ``?`` one
+        character, ``[a-z]`` one of these, ``{a,b}`` one of two texts, ``**`` anything.
     :ivar regex: a regular expression (RE2) that is found in the path, decoded.  What it captures is ``{1}``, ``{name}``
         in the templates of the route.  With none of these four, every path matches.
     :ivar match: what else a request must have: a table, or the name of a ``[match.NAME]``.
@@ -187,7 +187,7 @@ class Site:
     listen_tls: tuple[Endpoint, ...] = field(default=(), metadata=SINGLE)
     names: tuple[HostName, ...] = field(default=(), metadata=SINGLE)
     tls: SiteTLS | None = None
-    trusted_proxies: NetworkSet = NetworkSet()
+    trusted_proxies: NetworkSet = field(default=NetworkSet(), metadata=SINGLE)
     allow_header_names: tuple[HeaderPattern, ...] = field(default=(), metadata=SINGLE)
     variables: dict[str, Template] = field(factory=dict, validator=check_names)
     defaults: Defaults = field(default=Defaults(), metadata=COMPOSED)

@@ -8,10 +8,7 @@ Nothing is opened, asked or sent.  A policy or a resource that can say what it w
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from ipaddress import ip_address
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from attrs import evolve, field, frozen
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -19,13 +16,13 @@ from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twistginx.build.generation import Generation, ListenerPlan
 from twistginx.config.networks import UNIX
 from twistginx.errors import REASONS, ProxyError
-from twistginx.http.channel import Frontend
+from twistginx.explain.answer import Answer, Passed, Step
+from twistginx.explain.question import PORTS, Question
+from twistginx.http.frontend import Frontend
 from twistginx.http.message import PHRASES, Reply, RequestHead
 from twistginx.http.parser import RequestParser
 from twistginx.http.request import Request
 from twistginx.routing.router import Route, Site
-
-_PORTS: Final = {"http": 80, "https": 443}
 
 #: The port of an endpoint string of Twisted's.
 _PORT: Final = re.compile(r"(?:tcp|tcp6|ssl):(?:port=)?(\d+)")
@@ -38,161 +35,6 @@ _PHASES: Final = (
     ("responding", "the answer"),
     ("finished", "the end"),
 )
-
-
-class QuestionError(ValueError):
-    """
-    A request that cannot be asked about; its text says why.
-    """
-
-
-@frozen
-class Question:
-    """
-    A request.
-
-    :ivar port: that the client connects to; None: any.
-    :ivar target: path and query.
-    :ivar fields: lines, as ``Name: value``.
-    :ivar client: the address of who is connected.
-    """
-
-    method: str
-    scheme: str
-    authority: str
-    port: int | None
-    target: str
-    fields: tuple[str, ...] = ()
-    client: str = "127.0.0.1"
-
-    @classmethod
-    def parse(cls, text: str, fields: Sequence[str] = (), client: str = "127.0.0.1") -> Question:
-        """
-        ``GET https://host/path``, or the URL alone.
-
-        :raise QuestionError: when it is no request.
-        """
-        method, space, url = text.strip().rpartition(" ")
-        method = method.strip() if space else "GET"
-        try:
-            parts = urlsplit(url)
-            port = parts.port
-        except ValueError as error:
-            raise QuestionError(f"{url!r} is no URL: {error}") from None
-        if parts.scheme not in _PORTS or not parts.netloc:
-            raise QuestionError(f"{url!r} is no URL such as https://example.com/path")
-        for line in fields:
-            if not re.fullmatch(r"[^\s:]+:[^\r\n\0]*", line):
-                raise QuestionError(f'{line!r} is no header such as "Accept: text/html"')
-        if client != UNIX:
-            try:
-                ip_address(client)
-            except ValueError:
-                raise QuestionError(f"{client!r} is no address") from None
-        # As it was written: urlsplit would decode nothing, and takes out nothing but line ends.
-        rest = url[len(parts.scheme) + len("://") + len(parts.netloc) :].partition("#")[0]
-        target = rest if rest.startswith("/") else f"/{rest}"
-        return cls(method, parts.scheme, parts.netloc.rpartition("@")[2], port, target, tuple(fields), client)
-
-    @property
-    def wire(self) -> bytes:
-        """
-        The request as it is sent.
-        """
-        host = [] if any(line.lower().startswith("host:") for line in self.fields) else [f"Host: {self.authority}"]
-        lines = [f"{self.method} {self.target} HTTP/1.1", *host, *self.fields, "", ""]
-        return "\r\n".join(lines).encode("utf-8", "surrogateescape")
-
-
-@frozen
-class Passed:
-    """
-    A route that was not taken.
-    """
-
-    route: str
-    where: str
-    reason: str
-
-
-@frozen
-class Step:
-    """
-    A policy, and what it would do.
-
-    :ivar applies: is it for this request?
-    :ivar lines: what it would do, or, where it does not apply, why.
-    """
-
-    policy: str
-    applies: bool
-    lines: tuple[str, ...]
-
-
-@frozen
-class Answer:
-    """
-    What was found out.
-
-    :ivar failure: the word of a failure, with its status and why; empty when there is none.
-    :ivar site: its label; empty when none answers for the host.
-    :ivar matched_path: the path as routes compare it.
-    :ivar dropped: names of headers that would not be let in.
-    :ivar resource: the table that answers, a policy's where that would not let the request pass.
-    :ivar status: of the answer, where it is known; 0 where it is not.
-    :ivar lines: what it would do.
-    """
-
-    request: str
-    listener: str = ""
-    site: str = ""
-    site_where: str = ""
-    matched_path: str = ""
-    route: str = ""
-    route_where: str = ""
-    passed: tuple[Passed, ...] = ()
-    dropped: tuple[str, ...] = ()
-    policies: tuple[Step, ...] = ()
-    resource: str = ""
-    lines: tuple[str, ...] = ()
-    status: int = 0
-    failure: str = ""
-    reason: str = ""
-
-    def __str__(self) -> str:
-        return "\n".join(self._text())
-
-    def _text(self) -> Iterator[str]:
-        yield self.request
-        if self.listener:
-            yield f"listener  {self.listener}"
-        if self.site:
-            yield f"site      {self.site}{_at(self.site_where)}"
-        if self.matched_path:
-            yield f"path      {self.matched_path}"
-        for name in self.dropped:
-            yield f"header    {name} is dropped, because servers may take it for another; allow_header_names lets it in"
-        for passed in self.passed:
-            yield f"not       {passed.route}{_at(passed.where)}: {passed.reason}"
-        if self.route:
-            yield f"route     {self.route}{_at(self.route_where)}"
-        for step in self.policies:
-            if not step.applies:
-                yield f"policy    {step.policy} does not apply: {'; '.join(step.lines)}"
-            else:
-                first, *rest = step.lines or ("",)
-                yield f"policy    {step.policy}{': ' if first else ''}{first}"
-                yield from (f"          {line}" for line in rest)
-        if self.resource:
-            first, *rest = self.lines or ("",)
-            yield f"answer    {self.resource}{': ' if first else ''}{first}"
-            yield from (f"          {line}" for line in rest)
-        if self.failure:
-            yield f"answer    {f'{self.status} ' if self.status else ''}{self.failure}: {self.reason}"
-
-
-def _at(where: str) -> str:
-    return f" ({where})" if where else ""
 
 
 def explain(generation: Generation, question: Question) -> Answer:
@@ -227,7 +69,7 @@ def _listener(generation: Generation, question: Question) -> tuple[str, Listener
         for endpoint, plan in generation.listeners.items()
         if isinstance(plan.frontend, Frontend) and (plan.tls is not None or endpoint.startswith("ssl:")) is secure
     ]
-    usual = _PORTS[question.scheme]
+    usual = PORTS[question.scheme]
     ports = {endpoint: int(match[1]) for endpoint, _ in plans if (match := _PORT.match(endpoint))}
     host = question.authority.lower().encode("utf-8", "surrogateescape")
 
@@ -285,7 +127,7 @@ class _Explanation:
     def __init__(self, generation: Generation, question: Question, plan: ListenerPlan, head: RequestHead) -> None:
         self._generation = generation
         self._plan = plan
-        port = question.port or _PORTS[question.scheme]
+        port = question.port or PORTS[question.scheme]
         channel = _Channel(plan.frontend, question.client.encode(), question.scheme.encode(), port)
         self._request: Any = Request(channel, head, None)  # type: ignore[arg-type]  # it is like one
 
@@ -336,7 +178,14 @@ class _Explanation:
         steps: list[Step] = []
         try:
             for name, policy, condition in route.stack:
-                step, reply = self._step(name, policy, condition)
+                try:
+                    step, reply = self._step(name, policy, condition)
+                except ProxyError as error:
+                    # ``satisfy = "any"``: another way in may be open.
+                    if "any" not in route.guard or name not in route.guards:
+                        raise
+                    words = error.detail or error.reason.text
+                    step, reply = Step(name, True, (f"does not let the request in ({words}); another may",)), None
                 steps.append(step)
                 if reply is not None:
                     return evolve(answer, policies=tuple(steps), resource=name, status=reply.status, lines=_told(reply))

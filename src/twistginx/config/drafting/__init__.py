@@ -1,0 +1,3 @@
+"""
+From tables to objects; :mod:`twistginx.config.load` is the door.
+"""

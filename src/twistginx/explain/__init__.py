@@ -1,0 +1,3 @@
+"""
+What a configuration would do with a request; :mod:`twistginx.explain.explanation` is the door.
+"""
