@@ -27,7 +27,7 @@ from bench.verify import LAST_MODIFIED, Question, look
 TRANSFERS: Final = 4
 PACED: Final = 64
 
-#: What of a head of :data:`bench.material.HEAD` is different each time where fields are not to be repeated.
+#: What of a head of :data:`bench.material.HEAD` is different each time where a cookie is to change.
 _REPEATED: Final = b"theme=dark"
 
 #: No faster than this, because the loader is written in Python: at a higher rate it would be measured, too.
@@ -201,7 +201,7 @@ class Requests(Job):
     As many requests as a server answers, by wrk: CPU time of one.
 
     :ivar body: the file that is sent along; None: nothing.
-    :ivar varied: no two requests have the same fields: each is as a new client's.
+    :ivar varied: no two requests have the same Cookie.
     """
 
     body: str | None = None
@@ -355,10 +355,10 @@ class StartUp(Job):
 
 JOBS: Final[tuple[Job, ...]] = (
     Requests(name="static-1k", title="static 1 KiB", role="static", ask=page, target=1.5),
-    Requests(name="static-varied", title="static 1 KiB, no fields repeated", role="static", ask=page, varied=True),
+    Requests(name="static-varied", title="static 1 KiB, a cookie that changes", role="static", ask=page, varied=True),
     Transfers(name="static-64m", title="static 64 MiB", role="static", ask=large, target=1.0),
     Requests(name="proxy-small", title="proxy, small answer", role="proxy", ask=small, target=2.0),
-    Requests(name="proxy-varied", title="proxy, small, no fields repeated", role="proxy", ask=small, varied=True),
+    Requests(name="proxy-varied", title="proxy, small, a cookie that changes", role="proxy", ask=small, varied=True),
     Requests(name="proxy-100k-down", title="proxy, 100 KiB down", role="proxy", ask=download("body-100k.bin")),
     Requests(
         name="proxy-100k-up", title="proxy, 100 KiB up", role="proxy", ask=upload("body-100k.bin"), body="body-100k.bin"

@@ -16,7 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.http.conversation import OK, Listener, Stage, Wire
 from tests.resources.conversation import Conversation
-from twistginx.http.channel import Channel, Frontend
+from twistginx.http.channel import Channel
+from twistginx.http.frontend import Frontend
 from twistginx.net.timers import Ticker
 from twistginx.routing.router import Route, Site
 
@@ -99,7 +100,7 @@ class CallBudgetTests(SynchronousTestCase):
 ANSWER = b"HTTP/1.1 200 OK\r\nServer: s\r\nDate: now\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok"
 
 #: Calls of Python functions for a request that is passed on, and its answer that is passed back.
-PROXIED_CEILING = 42
+PROXIED_CEILING = 38
 
 
 class ProxiedCallBudgetTests(SynchronousTestCase):

@@ -17,7 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.http.conversation import OK, Listener, Stage
 from tests.test_call_budget import REQUEST
-from twistginx.http.channel import Channel, Frontend
+from twistginx.http.channel import Channel
+from twistginx.http.frontend import Frontend
 from twistginx.net.timers import Ticker
 from twistginx.net.transport import Connection
 from twistginx.routing.router import Route, Site

@@ -6,9 +6,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.web.http import RESPONSES
+
+if TYPE_CHECKING:
+    from twistginx.http.stencil import Stencil
 
 #: Status code to reason phrase, the registered ones.
 PHRASES: dict[int, bytes] = {**RESPONSES, 103: b"Early Hints", 418: b"I'm a teapot", 421: b"Misdirected Request"}
@@ -191,17 +194,21 @@ class Section:
     It is not to be changed.
 
     :ivar block: as in :class:`RequestHead`; and so ``marks``, ``host`` and ``keep_alive``.
+    :ivar connection: the line of its Connection field, with the line end before it; empty: it has none.
+    :ivar stencil: what it has in common with the one before, where that was not the same; None: that is not known.
     :ivar passed: as it is passed on: without Connection; None: nobody has asked yet.
     :ivar told: what the access log says of it; None: nothing yet.
     """
 
-    __slots__ = ("block", "host", "keep_alive", "marks", "passed", "told")
+    __slots__ = ("block", "connection", "host", "keep_alive", "marks", "passed", "stencil", "told")
 
     def __init__(self, block: bytes, marks: list[bytes], host: bytes, keep_alive: bool) -> None:
         self.block = block
         self.marks = marks
         self.host = host
         self.keep_alive = keep_alive
+        self.connection = b""
+        self.stencil: Stencil | None = None
         self.passed: bytes | None = None
         self.told: bytes | None = None
 
@@ -212,9 +219,8 @@ class Section:
         passed = self.passed
         if passed is None:
             passed = self.block
-            if b"connection:" in self.marks:
-                start = passed.lower().find(b"\r\nconnection:")
-                passed = passed[:start] + passed[passed.find(b"\r\n", start + 2) :]
+            if self.connection:
+                passed = passed.replace(self.connection, b"", 1)
             self.passed = passed
         return passed
 
@@ -308,9 +314,10 @@ class ResponseHead(_Head):
     :ivar length: of the body in bytes, when it is known; None: chunked, or until the connection closes.
     :ivar close: of a head that was read: the message says that the connection ends after it.  Where it is written, it
         decides nothing.
+    :ivar stamped: a block that is known to have Server and Date; None: nobody has looked.
     """
 
-    __slots__ = ("close", "length", "phrase", "status")
+    __slots__ = ("close", "length", "phrase", "stamped", "status")
 
     def __init__(
         self,
@@ -330,6 +337,7 @@ class ResponseHead(_Head):
         self.phrase = PHRASES.get(status, b"") if phrase is None else phrase
         self.length = length
         self.close = close
+        self.stamped: bytes | None = None
 
     def __repr__(self) -> str:
         return f"<ResponseHead {self.status} length={self.length}>"

@@ -10,7 +10,8 @@ wants it (``message.RequestHead.block``).  Whatever is not plain, and whatever i
 And both sides repeat themselves.  A client says the same fields with most requests of a connection (HPACK lives on
 that), and a server the same with most answers of a second, but for their length.  So each connection remembers what
 was found out about the last field section, and where the next one is the same, byte for byte, nothing is looked for
-again: what has been judged once needs no second judgement.
+again: what has been judged once needs no second judgement.  Where only values differ, nothing but these is looked at
+(``http.stencil``).
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import Any
 from httptools import HttpParserError, HttpRequestParser, HttpResponseParser
 
 from twistginx.http.message import MARKS, RequestHead, ResponseHead, Section
+from twistginx.http.stencil import VALUE, Stencil
 from twistginx.http.wire import BODYLESS, STATUS_LINES
 
 #: Host values that have been checked, as sent and in lower case -> in lower case.  ``http.parser`` fills it, and clears
@@ -54,6 +56,8 @@ _RESPONSE_LINES = re.compile(
     rb"x-request-id:|content-type:[ \t]*text/event-stream)"
 )
 _RESPONSE_MARKS = frozenset((b"content-length:", b"connection:", b"server:", b"date:"))
+#: Of the lines of a plain answer, those whose values decide.
+_DECIDING = frozenset((b"content-length:", b"connection:", b"content-type:"))
 #: The status lines of plain answers.
 _STATUSES = {line[:-2]: status for status, line in STATUS_LINES.items() if status >= 200 and status not in BODYLESS}
 
@@ -113,8 +117,8 @@ def plain_request(data: bytes, head_bound: int, fields_bound: int, last: Section
         section: Section | None = last
         line = len(data) - len(last.block) - 2
     else:
-        section = None
         line = data.find(b"\r\n")
+        section = None if last is None or last.stencil is None else last.stencil.section(data, line)
     words = data[:line].split(b" ")
     if len(words) != 3:
         return None
@@ -130,10 +134,14 @@ def plain_request(data: bytes, head_bound: int, fields_bound: int, last: Section
         or len(data) > head_bound
     ):
         return None
+    lowered = None
     if section is None:
-        section = _plain_section(data, line, fields_bound)
+        lowered = data[line:-2].lower()
+        section = _plain_section(data, line, lowered, fields_bound)
         if section is None:
             return None
+        if last is not None:
+            section.stencil = Stencil.of(last, section)
     elif target.translate(None, _TARGET) and not _requests.accepts(data[:line] + _END):
         return None
     head = RequestHead(method, target, version, None)
@@ -142,27 +150,33 @@ def plain_request(data: bytes, head_bound: int, fields_bound: int, last: Section
     head.marks = section.marks
     head.host = section.host
     head.keep_alive = section.keep_alive
+    if lowered is not None:
+        head.lowered = lowered
     if 0x3F in target:
         head.path, _, head.query = target.partition(b"?")
     return head
 
 
-def _plain_section(data: bytes, line: int, fields_bound: int) -> Section | None:
+def _plain_section(data: bytes, line: int, lowered: bytes, fields_bound: int) -> Section | None:
     """
     The section behind the request line of ``data``, which ends at ``line``, if all of it is plain.
+
+    :param lowered: the section in lower case.
     """
-    lowered = data[line:-2].lower()
     # One scan for all that decides costs as much as two searches for one name each.
     marks = _REQUEST_LINES.findall(lowered)
     keep_alive = True
+    connection = b""
     if marks != _HOST_ONLY:
         if marks.count(b"host:") != 1 or not _REQUEST_MARKS.issuperset(marks):
             return None
         if b"connection:" in marks:
             if marks.count(b"connection:") != 1:
                 return None
-            start = lowered.find(b"\r\nconnection:") + 13
-            said = _CONNECTION.get(lowered[start : lowered.find(b"\r", start)].strip(b" \t"))
+            start = lowered.find(b"\r\nconnection:")
+            end = lowered.find(b"\r", start + 13)
+            connection = data[line + start : line + end]
+            said = _CONNECTION.get(lowered[start + 13 : end].strip(b" \t"))
             if said is None:
                 return None
             keep_alive = said
@@ -172,11 +186,14 @@ def _plain_section(data: bytes, line: int, fields_bound: int) -> Section | None:
         marks = _HOST_ONLY
     start = lowered.find(b"\r\nhost:") + 7
     host = HOSTS.get(lowered[start : lowered.find(b"\r", start)].strip(b" \t"))
-    if host is None or lowered.count(b"\n") > fields_bound + 1 or not _requests.accepts(data):
+    # To count single bytes takes three times as long as to split.
+    if host is None or len(lowered.split(b"\n")) > fields_bound + 2 or not _requests.accepts(data):
         return None
     if not keep_alive:
         _requests.renew()  # which expects no other message now
-    return Section(data[line:-2], marks, host, keep_alive)
+    section = Section(data[line:-2], marks, host, keep_alive)
+    section.connection = connection
+    return section
 
 
 class Shape:
@@ -184,44 +201,110 @@ class Shape:
     What plain answers have in common that differ in their length and their body only, as those of a server within a
     second mostly do.
 
+    Where other values differ as well, a date or an entity tag, it follows: from then on it is the shape of the answer
+    with the new ones.
+
     :ivar start: the answer, up to the length; ``rest``: from behind the length to the end of the head.
     :ivar around: what stands before and behind the length in ``ResponseHead.block``.
     """
 
-    __slots__ = ("around", "phrase", "rest", "size", "start", "status")
+    __slots__ = (
+        "_at",
+        "_bound",
+        "_connection",
+        "_lines",
+        "_names",
+        "_stamped",
+        "around",
+        "phrase",
+        "rest",
+        "size",
+        "start",
+        "status",
+    )
 
-    def __init__(self, start: bytes, rest: bytes, head: ResponseHead) -> None:
+    def __init__(self, start: bytes, rest: bytes, head: ResponseHead, connection: bytes, bound: int) -> None:
         """
         :param head: of an answer that has been found plain.
+        :param connection: the line of its Connection field, with the line end before it; empty: it has none.
+        :param bound: bytes that a head may have.
         """
+        self.status = head.status
+        self.phrase = head.phrase
+        self._connection = connection
+        self._bound = bound
+        # The lines of the head, and what those begin with that may have another value; made when needed.
+        self._lines: list[bytes] = []
+        self._names: list[bytes | None] = []
+        self._at = 0  # which of them is that of the length, which it has up to the length
+        self._set(start, rest)
+
+    def _set(self, start: bytes, rest: bytes) -> None:
         self.start = start
         self.rest = rest
         self.size = len(start) + len(rest)
-        self.status = head.status
-        self.phrase = head.phrase
-        block = head.block
-        assert block is not None
-        at = head.lowered.find(b"\r\ncontent-length:") + 17
-        at += block[at : at + 1] == b" "
-        end = block.find(b"\r", at)
-        self.around = block[:at], block[end:]
+        before, behind = start[start.find(b"\r") :], rest[:-2]
+        if self._connection:
+            before, behind = before.replace(self._connection, b"", 1), behind.replace(self._connection, b"", 1)
+        self.around = before, behind
+        lowered = before.lower() + b"\n" + behind.lower()
+        self._stamped = b"\nserver:" in lowered and b"\ndate:" in lowered
 
     def head(self, data: bytes) -> ResponseHead | None:
         """
         The head of ``data``, if that is an answer of this shape, whole.
         """
-        start = len(self.start)
-        end = data.find(b"\r", start)
-        digits = data[start:end]
-        if not data.startswith(self.rest, end) or not digits.isdigit() or len(digits) > 9:
+        start = self.start
+        end = data.find(b"\r", len(start))
+        if not (data.startswith(start) and data.startswith(self.rest, end)):
+            if not self._follow(data):
+                return None
+            start = self.start
+            end = data.find(b"\r", len(start))
+        digits = data[len(start) : end]
+        if not digits.isdigit() or len(digits) > 9:
             return None
         length = int(digits)
         if self.size + len(digits) + length != len(data):
             return None
         head = ResponseHead(self.status, None, self.phrase, length)
         before, behind = self.around
-        head.block = before + digits + behind
+        block = head.block = before + digits + behind
+        if self._stamped:
+            head.stamped = block
         return head
+
+    def _follow(self, data: bytes) -> bool:
+        """
+        Become the shape of ``data``, if that differs in values only that nobody has to be asked about.
+        """
+        lines = self._lines or self._outline()
+        end = data.find(_END)
+        said = data[:end].split(b"\r\n")
+        if len(said) != len(lines) or end >= self._bound - 12:
+            return False
+        prefix = lines[self._at]
+        length = said[self._at]
+        if not length.startswith(prefix):
+            return False
+        said[self._at] = prefix
+        for line, last, name in zip(said, lines, self._names, strict=True):
+            if line != last and (not name or not line.startswith(name) or line.translate(None, VALUE)):
+                return False
+        self._lines = said
+        start = data.find(b"\r\n" + length) + 2
+        self._set(data[: start + len(prefix)], data[start + len(length) : end + 4])
+        return True
+
+    def _outline(self) -> list[bytes]:
+        """
+        Take the head apart.
+        """
+        lines = self._lines = (self.start + self.rest[:-4]).split(b"\r\n")
+        names = [line[: line.find(b":") + 1] for line in lines]
+        self._names = [None if name.lower() in _DECIDING else name for name in names]
+        self._at = self.start.count(b"\r\n")
+        return lines
 
 
 def plain_response(data: bytes, head_bound: int) -> tuple[ResponseHead, Shape] | None:
@@ -251,14 +334,16 @@ def plain_response(data: bytes, head_bound: int) -> tuple[ResponseHead, Shape] |
     digits = lowered[start:stop]
     if not digits.isdigit() or len(digits) > 9 or end + 4 + int(digits) != len(data):
         return None
+    connection = b""
     if b"connection:" in marks:
         cut = lowered.find(b"\r\nconnection:")
         behind = lowered.find(b"\r\n", cut + 2)
         if lowered[cut + 13 : behind].strip(b" \t") != b"keep-alive" or marks.count(b"connection:") != 1:
             return None
+        connection = block[cut:behind]
         block = block[:cut] + block[behind:]
     if not _responses.accepts(data):  # asked last: behind the last message of a connection llhttp accepts no other
         return None
     head = ResponseHead(status, None, None, int(digits))
     head.block = block
-    return head, Shape(data[: line + start], data[line + stop : end + 4], head)
+    return head, Shape(data[: line + start], data[line + stop : end + 4], head, connection, head_bound)

@@ -205,7 +205,7 @@ class ResponseParser:
             if not seen:
                 if not (self._bodiless or self._stale):
                     shape = self._shape
-                    head = shape.head(data) if shape is not None and data.startswith(shape.start) else None
+                    head = shape.head(data) if shape is not None else None
                     if head is None:
                         plain = plain_response(data, HEAD_BOUND)
                         if plain is not None:
