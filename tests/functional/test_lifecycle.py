@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -213,14 +214,6 @@ class StartTests(LifecycleTestCase):
         self.assertEqual(get(port), b"one")
         self.assertEqual(running.stop(signal.SIGINT), -signal.SIGINT)
 
-    def test_reactor(self) -> None:
-        """
-        Ours is the reactor, unless another is asked for.
-        """
-        port = free_port()
-        running = self.serve(site(port), port)
-        self.assertIn("reactor class: twistginx.net.reactor.", running.output())
-
 
 class CheckTests(LifecycleTestCase):
     """
@@ -271,48 +264,31 @@ class ReloadTests(LifecycleTestCase):
 
     def test_swap(self) -> None:
         """
-        A kept-alive connection gets the new answer at its next request; new listeners appear, old ones go.
+        A bad file changes nothing, and neither does one that names a port that somebody else has; why is logged.  Then
+        a kept-alive connection gets the new answer at its next request; new listeners appear, old ones go.
         """
         first, second, third = free_port(), free_port(), free_port()
         running = self.serve(site(first, second), first, second)
+        self.assertIn("reactor class: twistginx.net.reactor.", running.output())
         client = Client(first)
         self.addCleanup(client.socket.close)
         client.ask()
         self.assertEqual(client.answer(), b"one")
+        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+            for bad, said in (
+                (site(first, body="two") + "\nnonsense = 1\n", r"nothing has changed:\s+\S*site\.toml:\d+:\d+: "),
+                (site(taken.getsockname()[1], body="two"), r"nothing has changed:\s+\S+ address already in use"),
+            ):
+                self.rewrite(bad)
+                os.kill(running.pid, signal.SIGHUP)
+                running.wait_for(lambda said=said: re.search(said, running.output()), "the refusal")
+                self.assertEqual((get(first), get(second)), (b"one", b"one"))
         self.rewrite(site(first, third, body="two"))
         os.kill(running.pid, signal.SIGHUP)
         running.wait_for(lambda: accepts(third) and not accepts(second), "the reload")
         client.ask()
         self.assertEqual((client.answer(), get(third)), (b"two", b"two"))
         self.assertIn("reloaded: listeners", running.output())
-
-    def test_bad_file(self) -> None:
-        """
-        A bad file changes nothing; its problems are logged, and the next good one is taken.
-        """
-        port = free_port()
-        running = self.serve(site(port), port)
-        self.rewrite(site(port, body="two") + "\nnonsense = 1\n")
-        os.kill(running.pid, signal.SIGHUP)
-        running.wait_for(lambda: "nothing has changed" in running.output(), "the refusal")
-        self.assertEqual(get(port), b"one")
-        self.assertRegex(running.output(), r"site\.toml:\d+:\d+: ")
-        self.rewrite(site(port, body="two"))
-        os.kill(running.pid, signal.SIGHUP)
-        running.wait_for(lambda: get(port) == b"two", "the reload")
-
-    def test_port_in_use(self) -> None:
-        """
-        A new port that somebody else has refuses the whole reload.
-        """
-        port = free_port()
-        running = self.serve(site(port), port)
-        with closing(socket.create_server(("127.0.0.1", 0))) as taken:
-            self.rewrite(site(taken.getsockname()[1], body="two"))
-            os.kill(running.pid, signal.SIGHUP)
-            running.wait_for(lambda: "nothing has changed" in running.output(), "the refusal")
-        self.assertIn("address already in use", running.output())
-        self.assertEqual(get(port), b"one")
 
 
 class LogTests(LifecycleTestCase):

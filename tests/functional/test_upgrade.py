@@ -86,11 +86,6 @@ class UpgradeTests(LifecycleTestCase):
         os.kill(running.pid, signal.SIGUSR2)
         running.wait_for(lambda: running.output().count("was not upgraded") == 2, "the refusal")
         self.assertEqual((self.pid(), get(port)), (running.pid, b"one"))
-        self.rewrite(site(port, body="three"))
-        new = self.upgraded(running.pid)
-        self.assertEqual(get(port), b"three")
-        os.kill(new, signal.SIGTERM)
-        self.until(lambda: not alive(new), "the end")
 
     def test_daemon(self) -> None:
         """

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from tests.functional.peers import PATIENCE, Running, accepts, free_port, python_environment
 from tests.functional.test_lifecycle import TWISTD, TWISTGINX, Client, LifecycleTestCase, get, proxy, site
@@ -64,6 +65,17 @@ class WorkersTestCase(LifecycleTestCase):
         """
         return self.run_to_end(*TWISTGINX, "ctl", "--config", "site.toml", *arguments)
 
+    def order(self, command: str, **arguments: object) -> dict[str, Any]:
+        """
+        The same, without a Python of its own.
+        """
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(PATIENCE)
+            client.connect(str(self.directory / "control.sock"))
+            client.sendall(json.dumps({"command": command, **arguments}).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(client.makefile("rb").readline())
+            return answer
+
     def wait_until(self, ready: Callable[[], object]) -> None:
         limit = time.monotonic() + PATIENCE
         while not ready():
@@ -82,12 +94,13 @@ class WorkersTests(WorkersTestCase):
         reaches all of them or none; orders are taken, and at the end nothing is left.
         """
         port, other = free_port(), free_port()
-        config = shared(site(port, log='access = "access.log"\nerror = "error.log"'), 'worker_timeout = "2s"\n')
+        config = shared(site(port, log='access = "access.log"\nerror = "error.log"'), 'worker_timeout = "1s"\n')
+        config += f'[upstream.other]\nservers = ["127.0.0.1:{other}"]\n'
         running = self.serve(config, port, options=("--pidfile=server.pid",))
         first, second = workers = children(running.pid)
         for _ in range(40):
             self.assertEqual(get(port), b"one")
-        reports = json.loads(self.control("stats").stdout)["workers"]
+        reports = self.order("stats")["workers"]
         self.assertEqual(sum(report["counters"]["requests"] for report in reports), 40)
         self.assertEqual({report["pid"] for report in reports}, set(workers))
 
@@ -101,8 +114,7 @@ class WorkersTests(WorkersTestCase):
         with closing(socket.create_server(("127.0.0.1", 0))) as taken:
             for bad in (config + "\nnonsense = 1\n", config.replace(str(port), str(taken.getsockname()[1]))):
                 self.rewrite(bad.replace('"one"', '"two"'))
-                refused = self.control("reload")
-                self.assertEqual((refused.returncode, refused.stdout), (1, ""))
+                self.assertFalse(self.order("reload")["ok"])
                 self.assertEqual({get(port) for _ in range(10)}, {b"one"})
         self.assertEqual(self.read("error.log").count("was not reloaded"), 2)
         self.assertEqual(self.read("error.log").count("site.toml:"), 1)
@@ -116,17 +128,28 @@ class WorkersTests(WorkersTestCase):
         self.assertEqual({get(other) for _ in range(10)}, {b"two"})
         self.assertFalse(accepts(port))
 
+        # What is ordered holds for the worker that takes the place of another one.
+        server = {"upstream": "other", "server": f"127.0.0.1:{other}"}
+        self.assertTrue(self.order("drain", **server)["ok"])
+        self.assertIn("there is no upstream 'none'", self.order("drain", **{**server, "upstream": "none"})["error"])
+
         # One hangs: the other one serves, and it is replaced.
         os.kill(second, signal.SIGSTOP)
         self.assertEqual([get(other) for _ in range(5)], [b"two"] * 5)
         running.wait_for(lambda: not alive(second), "the end of the one that hung")
         self.assertIn(f"process {second}, has not answered for", self.read("error.log"))
-        running.wait_for(lambda: self.control("status").stdout.count('"state": "serving"') == 2, "its replacement")
+        running.wait_for(
+            lambda: [each["state"] for each in self.order("status")["workers"]] == ["serving"] * 2, "its replacement"
+        )
         self.assertEqual(get(other), b"two")
+        reports = self.order("stats")["workers"]
+        self.assertNotIn(second, [report["pid"] for report in reports])
+        states = [report["upstreams"]["other"]["servers"][0]["state"] for report in reports]
+        self.assertEqual(states, ["draining"] * 2)
 
         # The logs.
         (self.directory / "access.log").rename(self.directory / "access.log.1")
-        self.assertEqual(self.control("reopen-logs").returncode, 0)
+        self.assertTrue(self.order("reopen-logs")["ok"])
         running.wait_for(lambda: self.read("error.log").count("logs reopened") == 3, "the logs")
         get(other)
         running.wait_for(lambda: "GET" in self.read("access.log"), "the access log")

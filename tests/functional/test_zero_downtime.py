@@ -21,8 +21,8 @@ class ZeroDowntimeTests(SynchronousTestCase):
         """
         Nothing is lost.
         """
-        command = [sys.executable, "-m", "tests.functional.zero_downtime", "--verbose", "--pause=0.2"]
-        counts = ["--reloads=6", "--kills=1", "--restarts=1", "--upgrades=1"]
+        command = [sys.executable, "-m", "tests.functional.zero_downtime", "--verbose", "--pause=0.1"]
+        counts = ["--reloads=4", "--kills=1", "--restarts=1", "--upgrades=1", "--rests=1"]
         done = subprocess.run(
             [*command, *counts], env=python_environment(), capture_output=True, text=True, timeout=180, check=False
         )

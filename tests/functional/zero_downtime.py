@@ -357,7 +357,7 @@ class Server:
 
     @property
     def pid(self) -> int:
-        return int((self.directory / "server.pid").read_text())
+        return int((self.directory / "server.pid").read_text() or 0)
 
     def text(self) -> str:
         return (self.directory / "server.log").read_text("utf-8", "replace")
@@ -419,7 +419,7 @@ class Server:
         old = self.pid
         os.kill(old, signal.SIGUSR2)
         new = self.directory / "server.pid"
-        await self.until(lambda: new.exists() and self.pid != old, "a new process")
+        await self.until(lambda: new.exists() and self.pid not in (0, old), "a new process")
         await self.until(lambda: not (self.directory / "server.pid.oldbin").exists(), "the end of the old process")
 
     def stop(self) -> None:
@@ -472,7 +472,7 @@ async def run(arguments: argparse.Namespace, directory: Path) -> int:
         async def nothing() -> None:
             await asyncio.sleep(0.5)
 
-        await phase("nothing", 4, nothing)
+        await phase("nothing", arguments.rests, nothing)
         sizes = [server.size()]
         half = arguments.reloads // 2
         await phase("reload", half, server.reload)
@@ -483,7 +483,7 @@ async def run(arguments: argparse.Namespace, directory: Path) -> int:
             await phase("kill -9", arguments.kills, lambda: server.kill(load))
             await phase("rolling restart", arguments.restarts, server.restart_workers)
         await phase("upgrade", arguments.upgrades, server.upgrade)
-        await phase("nothing", 4, nothing)
+        await phase("nothing", arguments.rests, nothing)
         sizes.append(server.size())
         load.going = False
         await asyncio.wait(clients, timeout=PATIENCE * 2)
@@ -518,6 +518,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--restarts", type=int, default=3)
     parser.add_argument("--upgrades", type=int, default=3)
+    parser.add_argument("--rests", type=int, default=4, help="times that nothing happens, before and after")
     parser.add_argument("--pause", type=float, default=0.3, help="seconds between two of these")
     parser.add_argument("--verbose", action="store_true")
     with TemporaryDirectory(prefix="twistginx-") as directory:

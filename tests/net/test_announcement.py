@@ -4,7 +4,9 @@ Tests for twistginx.net.announcement: what we say is what our own reader, which 
 
 from __future__ import annotations
 
-from hypothesis import given, settings
+from ipaddress import ip_address
+
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address, UNIXAddress
 from twisted.trial.unittest import SynchronousTestCase
@@ -23,6 +25,7 @@ class AnnouncementTests(SynchronousTestCase):
 
     @settings(max_examples=100, deadline=None)
     @given(st.sampled_from(["v1", "v2"]), st.tuples(addresses, ports), st.tuples(addresses, ports))
+    @example("v2", ("::ffff:0:0", 1), ("::1", 2))
     def test_read_back(self, version: str, source: tuple[str, int], destination: tuple[str, int]) -> None:
         """
         Both ends are said, in one family.
@@ -36,7 +39,7 @@ class AnnouncementTests(SynchronousTestCase):
         for end, said in ((source, read.source), (destination, read.destination)):
             self.assertEqual(said[1], end[1])
             if same:
-                self.assertEqual(said[0], end[0])
+                self.assertEqual(ip_address(said[0]), ip_address(end[0]))  # ::ffff:0:0 has two spellings
             else:
                 self.assertTrue(said[0].endswith(end[0]) or ":" in end[0], said)
 

@@ -23,6 +23,8 @@ from twisted.internet.error import (
 )
 from twisted.internet.interfaces import IFileDescriptorReceiver, IListeningPort, IUNIXTransport
 from twisted.internet.protocol import ClientFactory, Factory
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.python.lockfile import FilesystemLock
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -399,6 +401,32 @@ class UnixSockets(ReactorCase):
         self.assertEqual(seen, [0o600, True, here, here, UNIXAddress(None)])
         self.assertFalse(port.connected)
         self.assertEqual(os.listdir(os.path.dirname(self.path)), [])
+
+    def test_may_not_remove(self) -> None:
+        """
+        Who has given up root may not remove what root has bound: the port stops nevertheless, and says so.
+        """
+        server, client = Recorder(), Recorder()
+
+        def made(protocol: Any) -> None:
+            self.patch(os, "unlink", refuse)
+            self.patch(FilesystemLock, "unlock", refuse)
+            self.stop()
+
+        def refuse(*_: Any) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        said: list[str] = []
+
+        def observe(event: Any) -> None:
+            said.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        server.on_made = made
+        port = self.talk(server, client, self.path, wantPID=True)
+        self.assertFalse(port.connected)
+        self.assertEqual(said.count(f"{self.path} is left behind: permission denied"), 2)
 
     def test_abstract(self) -> None:
         """

@@ -19,7 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.http.conversation import Listener, Stage
 from tests.net.reactors import OnAsyncio, OnUvloop, ReactorCase, Recorder
-from twistginx.http.channel import Channel, Frontend
+from twistginx.http.channel import Channel
+from twistginx.http.frontend import Frontend
 from twistginx.http.message import FileRange, Record, Reply
 from twistginx.net.sendfile import TURN
 from twistginx.net.timers import Ticker

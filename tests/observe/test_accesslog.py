@@ -35,6 +35,7 @@ class Request:
     client_ip = b"192.0.2.7"
     request_id = b"1234"
     remote_user = b""
+    split = b""
     scheme = b"https"
     route = None
 
@@ -178,6 +179,7 @@ class JSONTests(SynchronousTestCase):
         """
         request = Request(fields=[(b"User-Agent", b"curl/8"), (b"Referer", b"http://example.com/")])
         request.route = Route
+        request.split = b"canary"
         line = json(noon)(request, record(502, 7, "127.0.0.1:9001", "connection_refused"))
         self.assertEqual(
             standard_json.loads(line),
@@ -197,6 +199,7 @@ class JSONTests(SynchronousTestCase):
                 "user_agent.original": "curl/8",
                 "http.request.header.referer": "http://example.com/",
                 "route": "api",
+                "split": "canary",
                 "upstream": "127.0.0.1:9001",
                 "reason": "connection_refused",
             },
@@ -208,7 +211,7 @@ class JSONTests(SynchronousTestCase):
         """
         told = standard_json.loads(json(noon)(Request(b"/"), record()))
         self.assertEqual(
-            {"url.query", "user_agent.original", "http.request.header.referer", "route", "upstream", "reason"}
+            {"url.query", "user_agent.original", "http.request.header.referer", "route", "split", "upstream", "reason"}
             & set(told),
             set(),
         )

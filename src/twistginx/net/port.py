@@ -14,12 +14,13 @@ from __future__ import annotations
 import os
 import socket
 from asyncio import AbstractServer, BaseEventLoop
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet import tcp, unix
 from twisted.internet.address import UNIXAddress
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.lockfile import FilesystemLock
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from twistginx.net.reactor import TwistginxReactor
 
 _T = TypeVar("_T")
+
+_log = Logger(namespace="twistginx.net")
 
 
 def without_waiting(coroutine: Coroutine[Any, Any, _T]) -> _T:
@@ -253,10 +256,12 @@ class UnixPort(_Accepting, unix.Port):
             other.disown()
         elif self.wantPID:
             # The lock names a process that gives the path away: it is not waited for.
-            with suppress(FileNotFoundError):
-                os.unlink(self._bindPath + b".lock")
-            self.lockFile = FilesystemLock(self._bindPath + b".lock")
-            self.lockFile.lock()
+            lock = FilesystemLock(self._bindPath + b".lock")
+            with suppress(PermissionError):  # then it goes on to name one that is gone, which is as good
+                with suppress(FileNotFoundError):
+                    os.unlink(lock.name)
+                lock.lock()
+                self.lockFile = lock
 
     def disown(self) -> None:
         """
@@ -272,13 +277,22 @@ class UnixPort(_Accepting, unix.Port):
     def connectionLost(self, reason: Failure) -> None:
         self.stopReading()
         self.serve_queue()
+        # Who has given up root may not remove what root has bound; the next start does.
         if self.owns_path and not self._bindPath.startswith(b"\0"):
-            with suppress(FileNotFoundError):
-                os.unlink(self._bindPath)
+            self._remove(lambda: os.unlink(self._bindPath))
         if self.lockFile is not None:
-            self.lockFile.unlock()
+            self._remove(self.lockFile.unlock)
         # Not by way of unix.Port, which always unlinks.
         tcp.Port.connectionLost(self, reason)
+
+    def _remove(self, remove: Callable[[], object]) -> None:
+        try:
+            remove()
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            path = os.fsdecode(self._bindPath)
+            _log.warn("{path} is left behind: {error}", path=path, error=(error.strerror or str(error)).lower())
 
 
 class Adopted:

@@ -228,10 +228,14 @@ class Connection(OnSocket):
         self._contexts.append(self)
         try:
             if producer is not None:
-                with _log.failuresHandled("while stopping {producer}", producer=producer):
+                try:
                     producer.stopProducing()
-            with _log.failuresHandled("in {protocol}", protocol=protocol):
+                except BaseException:
+                    _log.failure("while stopping {producer}", producer=producer)
+            try:
                 protocol.connectionLost(reason)
+            except BaseException:
+                _log.failure("in {protocol}", protocol=protocol)
             self.origin.lost(self, reason)
         finally:
             self._contexts.pop()

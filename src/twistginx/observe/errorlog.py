@@ -36,8 +36,8 @@ class ErrorLog:
     Lines after the first of one event are indented, so that no text can look like another event.  An event that
     cannot be written is dropped: there is nowhere left to say so.
 
-    Where the journal of systemd reads it, a line begins with its priority, ``<4>twistginx.service: text``, without a time,
-    which the journal knows.
+    Where the journal of systemd reads it, a line begins with its priority, ``<4>twistginx.service: text``, without a
+    time, which the journal knows.
 
     :ivar level: the least level that is written, a key of :data:`LEVELS`.
     :ivar origin: who writes, where several processes do: ``[warn] worker 2: twistginx.service: text``.

@@ -13,8 +13,11 @@ from twisted.logger import Logger
 
 from twistginx.net.listener import Listener, end_connections
 from twistginx.service.opening import Opening
+from twistginx.service.orders import ORDERS
 from twistginx.service.program import Program
 from twistginx.service.start import unexpected
+from twistginx.upstream.commands import commands_of
+from twistginx.upstream.control import Control
 
 #: Seconds that requests get to end when the process is told to stop at once.
 GRACE: Final = 1.0
@@ -42,6 +45,9 @@ class Service(Program):
         # Listeners that are closed, and whose connections are still draining.
         self._leaving: set[Listener] = set()
         self._hurried = False
+        servers = Control(lambda: {} if self.generation is None else self.generation.upstreams)
+        self.runtime.commands |= commands_of(servers)
+        self.runtime.reports["upstreams"] = servers.state
 
     @property
     def connections(self) -> int:
@@ -150,7 +156,7 @@ class Service(Program):
         """
         act = self.runtime.commands.get(command.get("command", ""))
         if act is None:
-            known = ", ".join(sorted(self.runtime.commands)) or "none"
+            known = ", ".join(sorted({*ORDERS, *self.runtime.commands}))
             raise ValueError(f"there is no command {command.get('command')!r}; there are: {known}")
         return act(command)
 

@@ -12,7 +12,6 @@ import os
 import signal
 import socket
 import sys
-from contextlib import suppress
 from typing import Any, Final
 
 if "twisted.internet.reactor" not in sys.modules:
@@ -47,6 +46,9 @@ LINE: Final = "TWISTGINX_LINE"
 
 #: The key under which the memory that workers share is passed.
 MEMORY: Final = "memory"
+
+#: How often, a second apart, an order of before is tried.
+_TRIES: Final = 10
 
 _log = Logger(namespace="twistginx.workers")
 
@@ -118,9 +120,19 @@ class Worker:
         self.service = service
         await self.commit({}, {})
         for command in details["commands"]:
-            with suppress(ValueError):  # what it was about is gone since
-                service.apply(command)
+            self._apply(service, command)
         return {}
+
+    def _apply(self, service: Service, command: Details, tries: int = _TRIES) -> None:
+        """
+        Do what an operator has ordered before this worker began.  What it is about may be gone since; or it is a server
+        whose name has not been looked up here yet.
+        """
+        try:
+            service.apply(command)
+        except ValueError:
+            if tries > 1 and not self._ending:
+                reactor.callLater(1.0, self._apply, service, command, tries - 1)
 
     def begin(self, details: Details, sockets: dict[str, int]) -> Deferred[Details]:
         return Deferred.fromCoroutine(self.begin_with(details, sockets))
