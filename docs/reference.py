@@ -219,6 +219,7 @@ def tidy(text: str) -> str:
     """
     text = re.sub(r"^``[^:]*``(?: of a site)?[:.]\s*", "", text)
     text = re.sub(r":(?:class|func|meth):`~?([^`]*)`", r"``\1``", text)
+    text = re.sub(r'(?<!`)"\*', r'"\\*', text)  # a star begins emphasis
     text = re.sub(r"\. +None: ", ". Without it: ", text).replace("None: ", "without it: ")
     return text[:1].upper() + text[1:]
 

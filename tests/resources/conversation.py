@@ -15,7 +15,8 @@ from twisted.python.failure import Failure
 from tests.upstream.options import options, timeouts
 from twistginx.config.address import ServerAddress
 from twistginx.config.networks import NetworkSet
-from twistginx.http.channel import Channel, Frontend
+from twistginx.http.channel import Channel
+from twistginx.http.frontend import Frontend
 from twistginx.net.timers import Ticker
 from twistginx.resources.proxy import ProxyResource
 from twistginx.routing.router import Route, Site

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistginx.http.parser import RequestParser
+from twistginx.http.plain import HOSTS
 from twistginx.resources.forwarding import forwarded_head, forwarded_target, prepared_head
 
 
@@ -52,6 +53,7 @@ FORWARDED = [
     b"X-Forwarded-For: 10.0.0.1",
     b"X-Forwarded-Proto: http",
     b"X-Forwarded-Host: a.example",
+    b"Forwarded: for=10.0.0.1;host=a.example;proto=http",
     b"X-Request-ID: 1234",
 ]
 
@@ -134,10 +136,10 @@ class ForwardedHeadTests(SynchronousTestCase):
             )[2:],
             [
                 b"X-Forwarded-Prefix: /p",
-                b"Forwarded: for=1.1.1.1",
                 b"X-Forwarded-For: 1.1.1.1, 2.2.2.2, 10.0.0.1",
                 b"X-Forwarded-Proto: https",
                 b"X-Forwarded-Host: b.example",
+                b"Forwarded: for=1.1.1.1, for=10.0.0.1;host=a.example;proto=http",
                 b"X-Request-ID: 1234",
             ],
         )
@@ -157,7 +159,12 @@ class ForwardedHeadTests(SynchronousTestCase):
         """
         self.assertEqual(
             lines(b"GET / HTTP/1.0\r\n\r\n"),
-            [b"GET / HTTP/1.1", b"Host: ", *FORWARDED[:2], b"X-Request-ID: 1234"],
+            [
+                *(b"GET / HTTP/1.1", b"Host: "),
+                *FORWARDED[:2],
+                b"Forwarded: for=10.0.0.1;proto=http",
+                b"X-Request-ID: 1234",
+            ],
         )
 
     def test_absolute_target(self) -> None:
@@ -196,6 +203,129 @@ class ForwardedHeadTests(SynchronousTestCase):
         """
         data = b"GET /api/x?q HTTP/1.1\r\nHost: a.example\r\n\r\n"
         self.assertEqual(lines(data, target_path=b"/x")[0], b"GET /x?q HTTP/1.1")
+
+
+class ForwardedTests(SynchronousTestCase):
+    """
+    RFC 7239: C{Forwarded} says the same as the three older fields.
+    """
+
+    def said(self, data: bytes = b"", host: bytes = b"a.example", trusted: bool = False, **more: Any) -> list[bytes]:
+        """
+        The lines that say for whom a request is.
+        """
+        sent = lines(b"GET / HTTP/1.1\r\nHost: " + host + b"\r\n" + data + b"\r\n", trusted, **more)
+        return [line for line in sent if b"forwarded" in line.lower()]
+
+    def test_quotes(self) -> None:
+        """
+        What is no token stands in quotes, an IPv6 address in brackets, too (sections 4 and 6).
+        """
+        for address, node in (
+            (b"10.0.0.1", b"10.0.0.1"),
+            (b"2001:db8::7", b'"[2001:db8::7]"'),
+            (b"::ffff:1.2.3.4", b'"[::ffff:1.2.3.4]"'),
+            (b"unix", b"_unix"),
+        ):
+            for host, quoted in (
+                (b"a.example", b"a.example"),
+                (b"a.example:8080", b'"a.example:8080"'),
+                (b"[::1]:80", b'"[::1]:80"'),
+            ):
+                for scheme in (b"http", b"https"):
+                    channel = SimpleNamespace(peer_ip=address, scheme=scheme)
+                    said = self.said(host=host, peer_ip=address, scheme=scheme, channel=channel)
+                    self.assertEqual(said[-1], b"Forwarded: for=%b;host=%b;proto=%b" % (node, quoted, scheme))
+
+    def test_both_ways_alike(self) -> None:
+        """
+        A head that passes in one piece, and one that is put together, say the same.
+        """
+        HOSTS[b"known.example:81"] = b"known.example:81"
+        self.addCleanup(HOSTS.pop, b"known.example:81")
+        for extra in (b"", b"X-Request-ID: taken-out\r\n"):
+            data = b"GET / HTTP/1.1\r\nHost: known.example:81\r\n" + extra + b"\r\n"
+            self.assertEqual(request(data).head.block is not None and not extra, not extra)
+            self.assertEqual(
+                lines(data)[2:],
+                [
+                    *FORWARDED[:2],
+                    b"X-Forwarded-Host: known.example:81",
+                    b'Forwarded: for=10.0.0.1;host="known.example:81";proto=http',
+                    b"X-Request-ID: 1234",
+                ],
+            )
+
+    def test_switched_off(self) -> None:
+        """
+        Without it, the older fields alone; what a trusted proxy says passes as it is.
+        """
+        for data, trusted, own in (
+            (b"", False, []),
+            (b"Forwarded: for=evil\r\n", False, []),
+            (b"Forwarded: for=1.1.1.1\r\n", True, [b"Forwarded: for=1.1.1.1"]),
+        ):
+            asked = request(b"GET / HTTP/1.1\r\nHost: a.example\r\n" + data + b"\r\n", trusted)
+            sent = forwarded_head(asked, asked.head, b"/", forwarded=False).split(b"\r\n")
+            self.assertEqual(sent[2:-2], [*FORWARDED[:3], *own, FORWARDED[-1]])
+
+    def test_trusted_without_it(self) -> None:
+        """
+        A trusted proxy that knows the older fields alone: what it says is said in both (section 7.4).
+        """
+        self.assertEqual(
+            self.said(
+                b"X-Forwarded-For: 2001:db8::7, 1.1.1.1:4000,  ,2.2.2.2\r\nX-Forwarded-Proto: https, http\r\n"
+                b'X-Forwarded-Host: b"\\.example\r\n',
+                trusted=True,
+                scheme=b"https",
+            )[-1],
+            b'Forwarded: for="[2001:db8::7]";host="b\\"\\\\.example";proto=https, '
+            b'for="1.1.1.1:4000", for=unknown, for=2.2.2.2, for=10.0.0.1',
+        )
+
+    def test_trusted_with_it(self) -> None:
+        """
+        Lines of it are joined, in order, and what we have seen is added: not what the proxy before us has.
+        """
+        self.assertEqual(
+            self.said(
+                b"Forwarded: for=a\r\nForwarded: for=b;proto=https\r\nX-Forwarded-Proto: https\r\n",
+                trusted=True,
+                scheme=b"https",
+            )[-1],
+            b"Forwarded: for=a, for=b;proto=https, for=10.0.0.1;host=a.example;proto=http",
+        )
+
+    def test_vouched(self) -> None:
+        """
+        What a policy has put there stands instead of ours, in Forwarded, too.
+        """
+
+        def said(*names: bytes, data: bytes) -> list[bytes]:
+            return self.said(data, vouched=frozenset(names))
+
+        self.assertEqual(
+            said(b"x-forwarded-proto", data=b"X-Forwarded-Proto: https\r\n"),
+            [
+                b"X-Forwarded-Proto: https",
+                b"X-Forwarded-For: 10.0.0.1",
+                b"X-Forwarded-Host: a.example",
+                b"Forwarded: for=10.0.0.1;host=a.example;proto=https",
+            ],
+        )
+        self.assertEqual(
+            said(b"x-forwarded-for", b"x-forwarded-host", data=b"X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Host: c\r\n"),
+            [
+                b"X-Forwarded-For: 9.9.9.9",
+                b"X-Forwarded-Host: c",
+                b"X-Forwarded-Proto: http",
+                b"Forwarded: for=9.9.9.9;host=c;proto=http",
+            ],
+        )
+        self.assertEqual(said(b"forwarded", data=b"Forwarded: for=mine\r\n"), [b"Forwarded: for=mine", *FORWARDED[:3]])
+        # It was vouched for, and yet is not there: a template that was empty.
+        self.assertEqual(said(b"x-forwarded-proto", data=b""), FORWARDED[:4])
 
 
 class PreparedHeadTests(SynchronousTestCase):
@@ -241,6 +371,25 @@ class PreparedHeadTests(SynchronousTestCase):
         self.assertNotIn(b"Content-Length", sent)
         _, _, filters = self.prepared(lambda request, head: marker, data=b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
         self.assertEqual(filters, ())
+
+    def test_claims_are_not_seen(self) -> None:
+        """
+        What a client claims cannot pass for what a policy adds; what one has put there before stays.
+        """
+
+        def prepare(request: Any, head: Any) -> None:
+            head.fields.add(b"X-Forwarded-For", b"9.9.9.9")
+            request.vouched |= {b"x-forwarded-for"}
+
+        data = (
+            b"GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: evil\r\nForwarded: for=evil\r\nX-Forwarded-User: me\r\n\r\n"
+        )
+        asked = request(data, route=SimpleNamespace(prepare=(prepare,)), vouched=frozenset((b"x-forwarded-user",)))
+        head, _ = prepared_head(asked, b"/")
+        self.assertEqual(
+            [field[1:] for field in head.fields],
+            [(b"Host", b"a"), (b"X-Forwarded-User", b"me"), (b"X-Forwarded-For", b"9.9.9.9")],
+        )
 
     def test_split(self) -> None:
         """

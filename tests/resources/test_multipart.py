@@ -28,6 +28,7 @@ class FakeRequest:
         self.room = room
         self.sent = b""
         self.ended = False
+        self.held = False
         self.failure = None
         self.source = self.watcher = None
 

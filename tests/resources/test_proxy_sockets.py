@@ -15,7 +15,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.upstream.options import options, timeouts
 from twistginx.config.address import ServerAddress
-from twistginx.http.channel import Frontend
+from twistginx.http.frontend import Frontend
 from twistginx.net.timers import Ticker
 from twistginx.resources.proxy import ProxyResource
 from twistginx.routing.router import Route, Site

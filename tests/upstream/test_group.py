@@ -148,6 +148,27 @@ class StateTests(GroupCase):
         self.assertGreaterEqual(one.since, since)
         self.assertEqual(two.last_error, "connection_refused")
 
+    def test_checks_end_an_outage(self) -> None:
+        """
+        Who was left out, did not pass its checks, and passes them again, is used at once.
+        """
+        one, *_ = self.upstream.peers
+        for _ in range(5):
+            self.upstream.failed(one, REFUSED)
+        self.upstream.set_health(one, True)
+        self.assertEqual(one.state, "out")  # it was never found ill: its checks may not see what requests see
+        self.upstream.set_health(one, False, "no answer")
+        self.upstream.set_health(one, True)
+        self.assertEqual(
+            self.said,
+            [
+                "app: 10.0.0.1:80 is left out for 10 s: connection_refused",
+                "app: 10.0.0.1:80 is down: no answer",
+                "app: 10.0.0.1:80 is up",
+            ],
+        )
+        self.assertEqual(len(self.ticker), 0)
+
     def control(self) -> Control:
         return Control(lambda: {"app": self.upstream})
 

@@ -287,6 +287,7 @@ _VARIABLES: Final[dict[str, Getter]] = {
     "time": lambda request, outcome=None: b"%d" % time(),
     "request_id": lambda request, outcome=None: request.request_id,
     "user": lambda request, outcome=None: request.remote_user,
+    "split": lambda request, outcome=None: request.split,
     "status": _status,
     "upstream": lambda request, outcome=None: request.upstream_name,
     "time_local": lambda request, outcome=None: _times_now()[1],

@@ -16,8 +16,9 @@ A request may be processed twice by its method, and if all of its body that was 
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
+from attrs import frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -27,10 +28,28 @@ from twistginx.http.client import ClientConnection, Patience
 from twistginx.http.replay import Replay
 from twistginx.http.upload import Upload
 from twistginx.resources.forwarding import forwarded_head, forwarded_target, prepared_head
+from twistginx.upstream.mirror import Mirror
 from twistginx.upstream.peer import Peer
 from twistginx.upstream.pool import Upstream
 
 _log = Logger(namespace="twistginx.proxy")
+
+
+@frozen(eq=False)
+class Manner:
+    """
+    How a route passes requests on, besides where to.
+
+    :ivar forwarded: they say ``Forwarded``, too.
+    :ivar mirror: gets a copy of some of them; None: nobody does.
+    """
+
+    forwarded: bool = True
+    mirror: Mirror | None = None
+
+
+#: As is usual.
+PLAIN: Final = Manner()
 
 
 class Attempts:
@@ -45,6 +64,7 @@ class Attempts:
         "_connecting",
         "_connection",
         "_head",
+        "_manner",
         "_patience",
         "_peer",
         "_replay",
@@ -58,9 +78,10 @@ class Attempts:
         "_upstream",
     )
 
-    def __init__(self, request: Any, upstream: Upstream, patience: Patience) -> None:
+    def __init__(self, request: Any, upstream: Upstream, patience: Patience, manner: Manner = PLAIN) -> None:
         self._request = request
         self._upstream = upstream
+        self._manner = manner
         self._patience = patience
         self._connecting: Deferred[ClientConnection] | None = None
         self._connection: ClientConnection | None = None
@@ -80,11 +101,15 @@ class Attempts:
         head = request.head
         target = forwarded_target(request) if request.route.retargets else head.target
         filters: tuple[Any, ...] = ()
+        taps: tuple[Any, ...] = ()
         if request.route.prepare:
             head, filters = prepared_head(request, target)
             target = head.target
-        self._head = forwarded_head(request, head, target)
+        manner = self._manner
+        self._head = forwarded_head(request, head, target, manner.forwarded)
         self._upgrade = head.upgrade
+        if manner.mirror is not None:
+            taps = manner.mirror.taps(request, self._upstream, head, self._head)
         if request.body is not None:
             body = request.body
             retry = self._upstream.retry
@@ -94,7 +119,7 @@ class Attempts:
                     self._replay = body
                 elif retry.body and retry.allow(request):
                     body = self._replay = Replay(body, retry.body)
-            self._upload = Upload(body, head.length is None, filters)
+            self._upload = Upload(body, head.length is None, filters + taps)
         if self._upstream.retry.timed:
             self._began = monotonic()
         request.watcher = self

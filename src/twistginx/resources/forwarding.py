@@ -4,8 +4,8 @@ A request's head on its way to an upstream.  Pure.
 What leaves is what came, byte for byte and in order, but for these: fields of the one connection (RFC 9110 section
 7.6.1) are taken out, and ``Expect``, which the channel has answered for; ``Host`` is the authority that the request was
 routed by; ``X-Forwarded-For``, ``-Proto`` and ``-Host`` are said anew, so that nobody can claim them, and so is
-``X-Request-ID``.  No ``Via`` is said: servers take it as a reason not to compress, and the answer must not depend on
-us.
+``X-Request-ID``; ``Forwarded`` (RFC 7239) says the same as the three.  What policies have put there stands instead of
+ours.  No ``Via`` is said: servers take it as a reason not to compress, and the answer must not depend on us.
 """
 
 from __future__ import annotations
@@ -74,9 +74,24 @@ _TAKEN_OUT: Final = HOP_BY_HOP | {b"expect", b"http2-settings"}
 
 _NOTHING: Final[frozenset[bytes]] = frozenset()
 
+#: What a value of Forwarded may have without quotes (RFC 9110 section 5.6.2).
+_TOKEN: Final = b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+#: What ``_asked`` has made: who asks once asks again.
+_ASKED: Final[dict[tuple[bytes, bytes, bytes, bool], bytes]] = {}
+_ASKED_BOUND: Final = 4096
+
+#: Fields that we say ourselves, and what they begin with; of them, those that each proxy adds to.
+_SAID: Final = {
+    b"x-forwarded-for": b"X-Forwarded-For: ",
+    b"x-forwarded-proto": b"X-Forwarded-Proto: ",
+    b"x-forwarded-host": b"X-Forwarded-Host: ",
+    b"forwarded": b"Forwarded: ",
+}
+_LISTS: Final = frozenset((b"x-forwarded-for", b"forwarded"))
+
 #: Marks of a head (``http.message.MARKS``) that passes as it is.
 _PASSED: Final = frozenset((b"host:", b"connection:", b"if-", b"range:", b"want-", b"authorization:"))
-_NOT_KNOWN: Final = (b"?",)
 
 
 def forwarded_target(request: Any) -> bytes:
@@ -91,22 +106,38 @@ def forwarded_target(request: Any) -> bytes:
     return path if query is None else b"%b?%b" % (path, query)
 
 
-def forwarded_head(request: Any, head: RequestHead, target: bytes, named: frozenset[bytes] = _NOTHING) -> bytes:
+def forwarded_head(
+    request: Any, head: RequestHead, target: bytes, forwarded: bool = True, named: frozenset[bytes] = _NOTHING
+) -> bytes:
     """
     The bytes of the head for the upstream, with the empty line.
 
     :param request: says who asks, and through whom: ``peer_ip``, ``scheme``, ``from_trusted``, ``request_id``.
     :param head: what to send: ``request.head``, or a copy that policies have had, whose Host is then as it stands.
+    :param forwarded: say ``Forwarded``, too.
     :param named: fields that Connection names, to be taken out.
     """
-    if head.block is not None and _PASSED.issuperset(head.marks or _NOT_KNOWN):
-        return _spliced_head(request, head, target)
+    block = head.block
+    if block is not None:
+        section = head.section
+        # A client that says the same again has been looked at.
+        known = section.passed if section is not None and section.block is block else None
+        passed = known or _passed(head, block)
+        if passed is not None:
+            channel = request.channel
+            asked = (channel.peer_ip, channel.scheme, head.host, forwarded)
+            asks = _ASKED.get(asked) or _asked(*asked)
+            words = (head.method, target, passed, asks, request.request_id)
+            return b"%b %b HTTP/1.1%b%bX-Request-ID: %b\r\n\r\n" % words
     authority = request.head.host
     fields = [field for field in head.fields if field[0] not in named] if named else head.fields
     unchanged = head is request.head
     lines = [b"%b %b HTTP/1.1" % (head.method, target)]
-    forwarded_for = forwarded_proto = forwarded_host = connection = te = None
+    connection = te = None
     hosted = False
+    # By name: what policies have put there, and what a trusted proxy says.
+    vouched: dict[bytes, bytes] | None = None
+    claimed: dict[bytes, bytes] | None = None
     for lower, name, value in fields:
         if lower in _PLAIN:
             lines.append(name + b": " + value)
@@ -118,33 +149,31 @@ def forwarded_head(request: Any, head: RequestHead, target: bytes, named: frozen
                 connection = value if connection is None else connection + b"," + value
             elif lower == b"te":
                 te = value
-        elif lower[2:11] == b"forwarded" and lower[:1] == b"x":
-            # X-Forwarded-anything, and its spellings with other separators, which some servers take for the same.
+        elif says_for_whom(lower):
             if lower in request.vouched:
+                vouched = {**(vouched or {}), lower: value}
                 lines.append(name + b": " + value)
             elif request.from_trusted and b"_" not in lower and b"." not in lower:
-                if lower == b"x-forwarded-for":
-                    forwarded_for = value if forwarded_for is None else forwarded_for + b", " + value
-                elif lower == b"x-forwarded-proto":
-                    forwarded_proto = value
-                elif lower == b"x-forwarded-host":
-                    forwarded_host = value
-                else:
+                if lower not in _SAID:
                     lines.append(name + b": " + value)
-        elif (lower != b"forwarded" or request.from_trusted) and lower != requestid.LOWER:
+                elif claimed is None:
+                    claimed = {lower: value}
+                else:
+                    claimed[lower] = claimed[lower] + b", " + value if lower in _LISTS and lower in claimed else value
+        elif lower != requestid.LOWER:
             lines.append(name + b": " + value)
     if connection is not None and connection.lower() not in _USUAL:
         listed = frozenset([option.strip(b" \t") for option in connection.lower().split(b",")])
         listed = listed - _OPTIONS - request.vouched
         if not listed <= named:
-            return forwarded_head(request, head, target, listed | named)
+            return forwarded_head(request, head, target, forwarded, listed | named)
     if not hosted:
         lines.insert(1, b"Host: " + authority)  # HTTP/1.0 clients need not send one; servers need one
-    address = request.peer_ip
-    lines.append(b"X-Forwarded-For: " + (address if forwarded_for is None else forwarded_for + b", " + address))
-    lines.append(b"X-Forwarded-Proto: " + (request.scheme if forwarded_proto is None else forwarded_proto))
-    if authority:
-        lines.append(b"X-Forwarded-Host: " + (authority if forwarded_host is None else forwarded_host))
+    if vouched is None and claimed is None:
+        asked = (request.peer_ip, request.scheme, authority, forwarded)
+        lines.append((_ASKED.get(asked) or _asked(*asked))[:-2])
+    else:
+        lines += _for_whom(request, vouched or {}, claimed or {}, forwarded)
     lines.append(b"X-Request-ID: " + request.request_id)
     if head.length is None:
         lines.append(b"Transfer-Encoding: chunked")
@@ -160,24 +189,108 @@ def forwarded_head(request: Any, head: RequestHead, target: bytes, named: frozen
     return b"\r\n".join(lines)
 
 
-def _spliced_head(request: Any, head: RequestHead, target: bytes) -> bytes:
+def says_for_whom(lower: bytes) -> bool:
     """
-    The same for a head of which nothing but Connection is to be taken out: its field section passes as it was received,
-    in one piece.
+    Is that the name of a field by which a proxy says for whom a request is?
+
+    That is Forwarded, and X-Forwarded-anything, and its spellings with other separators, which some servers take for
+    the same.
     """
-    block: bytes = head.block  # type: ignore[assignment]  # the caller has looked
+    return lower == b"forwarded" or (lower[2:11] == b"forwarded" and lower[:1] == b"x")
+
+
+def _for_whom(request: Any, vouched: dict[bytes, bytes], claimed: dict[bytes, bytes], forwarded: bool) -> list[bytes]:
+    """
+    The lines by which we say for whom the request is, but for those that policies have put there.
+
+    :param vouched: what these say.
+    :param claimed: what a trusted proxy says.
+    """
+    address, authority = request.peer_ip, request.head.host
+    hops = claimed.get(b"x-forwarded-for")
+    said = {
+        b"x-forwarded-for": address if hops is None else hops + b", " + address,
+        b"x-forwarded-proto": claimed.get(b"x-forwarded-proto", request.scheme),
+        b"x-forwarded-host": claimed.get(b"x-forwarded-host", authority) if authority else b"",
+    }
+    chain = claimed.get(b"forwarded")
+    if not forwarded:
+        if chain is not None:
+            said[b"forwarded"] = chain
+    elif chain is not None:
+        # Each proxy says what it has seen itself (RFC 7239 section 4).
+        said[b"forwarded"] = chain + b", " + _element(address, authority, request.channel.scheme)
+    else:
+        told = {**said, **vouched}
+        first, *others = [hop.strip(b" \t") for hop in told[b"x-forwarded-for"].split(b",")]
+        host, scheme = [
+            told[lower].partition(b",")[0].strip(b" \t") for lower in (b"x-forwarded-host", b"x-forwarded-proto")
+        ]
+        elements = [_element(first, host, scheme), *[b"for=" + _node(other) for other in others]]
+        said[b"forwarded"] = b", ".join(elements)
+    return [_SAID[lower] + value for lower, value in said.items() if value and lower not in vouched]
+
+
+def _element(address: bytes, host: bytes, scheme: bytes) -> bytes:
+    """
+    What Forwarded says of one proxy: who has asked it for which host, and how.
+    """
+    # Most addresses have nothing that needs quotes.
+    node = address if b"." in address and b":" not in address else _node(address)
+    if not host:
+        return b"for=%b;proto=%b" % (node, _quoted(scheme))
+    return b"for=%b;host=%b;proto=%b" % (node, _quoted(host), _quoted(scheme))
+
+
+def _node(address: bytes) -> bytes:
+    """
+    Who an entry of X-Forwarded-For names, in the words of RFC 7239 section 6.
+    """
+    if address == b"unix":
+        return b"_unix"
+    if address.count(b":") > 1 and address[:1] != b"[":
+        return b'"[%b]"' % address
+    return _quoted(address) if address else b"unknown"
+
+
+def _quoted(value: bytes) -> bytes:
+    """
+    ``value`` as it is, or in quotes where it needs them.
+    """
+    if value and not value.translate(None, _TOKEN):
+        return value
+    return b'"%b"' % value.replace(b"\\", b"\\\\").replace(b'"', b'\\"')
+
+
+def _passed(head: RequestHead, block: bytes) -> bytes | None:
+    """
+    ``block`` of ``head`` as it passes, in one piece: without Connection.  None: more than that is to be taken out.
+    """
+    marks = head.marks
+    if not marks or not _PASSED.issuperset(marks):
+        return None
     section = head.section
     if section is not None and section.block is block:
-        block = section.passed or section.without_connection()
-    elif b"connection:" in head.marks:  # type: ignore[operator]
+        return section.without_connection()
+    if b"connection:" in marks:
         start = head.lowered.find(b"\r\nconnection:")
         block = block[:start] + block[head.lowered.find(b"\r\n", start + 2) :]
-    channel = request.channel
-    return (
-        b"%b %b HTTP/1.1%b"
-        b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nX-Request-ID: %b\r\n\r\n"
-        % (head.method, target, block, channel.peer_ip, channel.scheme, head.host, request.request_id)
-    )
+    return block
+
+
+def _asked(address: bytes, scheme: bytes, host: bytes, forwarded: bool) -> bytes:
+    """
+    The lines by which we say for whom a request is, when nobody else has said anything.
+    """
+    lines = b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\n" % (address, scheme)
+    if host:
+        lines += b"X-Forwarded-Host: %b\r\n" % host
+    if forwarded:
+        lines += b"Forwarded: %b\r\n" % _element(address, host, scheme)
+    if len(_ASKED) >= _ASKED_BOUND:
+        _ASKED.clear()
+    _ASKED[address, scheme, host, forwarded] = lines
+    return lines
 
 
 def prepared_head(request: Any, target: bytes) -> tuple[RequestHead, tuple[Any, ...]]:
@@ -189,9 +302,18 @@ def prepared_head(request: Any, target: bytes) -> tuple[RequestHead, tuple[Any, 
     :raise ValueError: when a policy has put a line end where it would split the request.
     """
     original: RequestHead = request.head
-    # What Connection names goes before the policies come, so that a client cannot have their fields taken out again.
-    named = connection_options(original.fields) - _OPTIONS - request.vouched | {b"connection"}
-    fields = Fields([field for field in original.fields if field[0] not in named])
+    # What Connection names goes before the policies come, so that a client cannot have their fields taken out again; so
+    # does what only a trusted proxy may say, so that it cannot pass for theirs.
+    vouched = request.vouched
+    named = connection_options(original.fields) - _OPTIONS - vouched | {b"connection"}
+    trusted = request.from_trusted
+    fields = Fields(
+        [
+            field
+            for field in original.fields
+            if field[0] not in named and (trusted or field[0] in vouched or not says_for_whom(field[0]))
+        ]
+    )
     head = RequestHead(original.method, target, original.version, fields)
     head.host = original.host
     head.path, mark, query = target.partition(b"?")

@@ -127,7 +127,8 @@ class FileParts:
 
     @property
     def _sendable(self) -> bool:
-        return self._request is not None and self._request.channel.writable
+        request = self._request
+        return request is not None and request.channel.writable and not request.held
 
     def _next_turn(self) -> None:
         self._waiting = False

@@ -124,7 +124,9 @@ class Group:
         if peer.healthy is not healthy:
             peer.healthy = healthy
             if healthy:
+                # Who has passed its checks again is not left out any longer for what requests met before.
                 peer.failures = peer.outages = 0
+                self._live._end_outage(peer)
             self._live.assess()
 
     def trip(self, peer: Peer, tripped: bool, limit: int | None = None) -> None:
@@ -168,9 +170,7 @@ class Group:
         """
         A peer that was left out is to be tried again.
         """
-        outage = self.roster.out.pop(peer, None)
-        if outage is not None:
-            self._ticker.forget(outage)
+        if self._end_outage(peer):
             self._live.assess()
 
     def assess(self) -> None:
@@ -271,13 +271,20 @@ class Group:
         roster.rest.close([peer])
         roster.full.discard(peer)
         roster.slow_start.forget(peer)
-        outage = roster.out.pop(peer, None)
-        if outage is not None:
-            self._ticker.forget(outage)
+        self._end_outage(peer)
         if self._forget is not None:
             self._forget(peer)
         self._turn(peer, "draining")
         roster.keep_until_done(peer)
+
+    def _end_outage(self, peer: Peer) -> bool:
+        """
+        True: it was left out, and is not any more.
+        """
+        outage = self.roster.out.pop(peer, None)
+        if outage is not None:
+            self._ticker.forget(outage)
+        return outage is not None
 
     def _state_of(self, peer: Peer) -> State:
         if peer.order:

@@ -25,19 +25,26 @@ _MACHINE: Final = Path("/etc/machine-id")
 _NOT_TOKEN: Final = re.compile(r"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
 
 
-class StickyOptions(Protocol):
+class CookieOptions(Protocol):
     """
-    See ``config.schema.Sticky``.
+    What is said of a cookie beside its name.
     """
 
-    @property
-    def cookie(self) -> str | None: ...
     @property
     def ttl(self) -> float | None: ...
     @property
     def secure(self) -> bool | None: ...
     @property
     def same_site(self) -> str: ...
+
+
+class StickyOptions(CookieOptions, Protocol):
+    """
+    See ``config.schema.Sticky``.
+    """
+
+    @property
+    def cookie(self) -> str | None: ...
 
 
 def machine_secret() -> bytes | None:
@@ -49,6 +56,29 @@ def machine_secret() -> bytes | None:
     except OSError:
         return None
     return hmac.digest(text, b"twistginx sticky", "sha256") if text else None
+
+
+class CookieAttributes:
+    """
+    What follows the value in a Set-Cookie (RFC 6265 section 4.1).
+    """
+
+    __slots__ = ("_secure", "_text")
+
+    def __init__(self, options: CookieOptions) -> None:
+        text = b"; Path=/; HttpOnly; SameSite=" + options.same_site.capitalize().encode("ascii")
+        if options.ttl is not None:
+            text += b"; Max-Age=%d" % max(1, round(options.ttl))
+        self._text = text
+        # A browser refuses SameSite=None without Secure.
+        self._secure = True if options.same_site == "none" else options.secure
+
+    def of(self, request: Any) -> bytes:
+        """
+        For the answer to ``request``.
+        """
+        secure = request.scheme == b"https" if self._secure is None else self._secure
+        return self._text + b"; Secure" if secure else self._text
 
 
 class Sticky:
@@ -69,12 +99,7 @@ class Sticky:
             rb'(?:^|[; ])%b="?([A-Za-z0-9_-]{%d})"?(?:$|[; ])' % (re.escape(cookie), _CODE * 4 // 3)
         )
         self._start = cookie + b"="
-        end = b"; Path=/; HttpOnly; SameSite=" + options.same_site.capitalize().encode("ascii")
-        if options.ttl is not None:
-            end += b"; Max-Age=%d" % max(1, round(options.ttl))
-        self._end = end
-        # A browser refuses SameSite=None without Secure.
-        self._secure = True if options.same_site == "none" else options.secure
+        self._attributes = CookieAttributes(options)
         self._peers: dict[bytes, Peer] = {}
         self._codes: dict[Peer, bytes] = {}
 
@@ -114,5 +139,4 @@ class Sticky:
         code = self._codes.get(peer)
         if before is peer or code is None or (before is not None and before in full):
             return
-        secure = request.scheme == b"https" if self._secure is None else self._secure
-        head.fields.add(b"Set-Cookie", self._start + code + self._end + (b"; Secure" if secure else b""))
+        head.fields.add(b"Set-Cookie", self._start + code + self._attributes.of(request))
