@@ -30,12 +30,12 @@ class ReasonTests(SynchronousTestCase):
 
     def test_rows(self) -> None:
         """
-        A client's fault is 4xx or 501 and 505, an upstream's a gateway's, ours 500 or 503; each says a sentence.
+        A client's fault is 4xx or 501 and 505, an upstream's a gateway's, ours 500, 503 or 507; each says a sentence.
         """
         allowed = {
             Fault.CLIENT: {*range(400, 500), 501, 505},
             Fault.UPSTREAM: {502, 504},
-            Fault.US: {500, 503},
+            Fault.US: {500, 503, 507},
         }
         for word, reason in REASONS.items():
             self.assertEqual(reason.word, word)

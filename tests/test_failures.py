@@ -376,12 +376,12 @@ def limit(test: FailureCase, name: str) -> Any:
 
 
 def rate_limited(test: FailureCase) -> None:
-    limit(test, "rate_limit").admit(SimpleNamespace(client_ip=b"192.0.2.1"))
+    limit(test, "rate_limit").admit(SimpleNamespace(client_ip=b"192.0.2.1", limits=None))
     test.says(ask("/rated", "GET", *test.fields))
 
 
 def concurrency_limited(test: FailureCase) -> None:
-    limit(test, "concurrency").admit(SimpleNamespace(client_ip=b"192.0.2.1"))
+    limit(test, "concurrency").admit(SimpleNamespace(client_ip=b"192.0.2.1", limits=None))
     test.says(ask("/rated", "GET", *test.fields))
 
 
@@ -494,7 +494,9 @@ class EveryReasonTests(FailureCase):
             record = self.provoke(word)
             self.assertEqual(record.reason, word)
             self.assertEqual(self.server.runtime.counters.failures, {word: 1})
-            self.assertEqual(self.server.runtime.counters.requests, 1)
+            # Of one more, the body is still on its way: it has the room that the other one wants.
+            asked = 2 if word == "spool_full" else 1
+            self.assertEqual(self.server.runtime.counters.requests, asked, word)
             upstreams = self.server.generation.upstreams.values()  # type: ignore[union-attr]
             held = sum(upstream.peers[0].failures for upstream in upstreams)
             # The service that was to say who asks has failed as an upstream, too.
@@ -592,6 +594,19 @@ class EveryReasonTests(FailureCase):
         self.assertEqual(REASONS["connection_limit"].status, 503)
         first.close()
         second.close()
+
+    def test_client_connection_limit(self) -> None:
+        """
+        So is a client that has too many connections of its own.
+        """
+        limits = 'endpoint = "tcp:80"\nlimits = { connections_per_client = 1 }'
+        server = self.serve(SITE.replace('endpoint = "tcp:80"', limits))
+        first, second = self.says(b""), self.says(b"")
+        self.assertEqual((self.answer().status, first.closed), (503, False))
+        first.close()
+        second.close()
+        self.says(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").close()
+        self.assertEqual(server.runtime.counters.failures["connection_limit"], 1)
 
 
 class MisdirectedTests(FailureCase):

@@ -60,6 +60,7 @@ PURE = (
     "twistginx.http.parser",
     "twistginx.http.response_parser",
     "twistginx.http.signature",
+    "twistginx.http.stencil",
     "twistginx.http.wire",
     "twistginx.http.coding",
     "twistginx.net.clienthello",
@@ -94,6 +95,7 @@ PURE = (
     "twistginx.upstream.random_two",
     "twistginx.upstream.ring",
     "twistginx.upstream.round_robin",
+    "twistginx.upstream.split",
     "twistginx.upstream.standing",
 )
 
@@ -220,6 +222,18 @@ class LayerTests(SynchronousTestCase):
             env=environment,
         )
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_no_trial(self) -> None:
+        """
+        What Twisted has for tests imports all of trial, which no process that serves is to load.
+        """
+        for path in sorted(ROOT.rglob("*.py")):
+            if module_name(path) != "twistginx.testing":
+                found = {imported for _, imported in imports(path.read_text("utf-8"))}
+                wrong = [
+                    each for each in found if within(each, "twisted.trial") or within(each, "twisted.internet.testing")
+                ]
+                self.assertEqual(wrong, [], path)
 
     def test_package_files_are_empty(self) -> None:
         """
