@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
+from types import SimpleNamespace
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -19,6 +20,7 @@ from tests.http.conversation import OK, Listener, Stage
 from tests.test_call_budget import REQUEST
 from twistginx.http.channel import Channel
 from twistginx.http.frontend import Frontend
+from twistginx.net.outbox import Outbox
 from twistginx.net.timers import Ticker
 from twistginx.net.transport import Connection
 from twistginx.routing.router import Route, Site
@@ -56,6 +58,8 @@ class Reactor:
 
     def __init__(self) -> None:
         self.connections: set[Connection] = set()
+        self.loop = SimpleNamespace(call_soon=lambda send: None)
+        self.outbox = Outbox(self)  # type: ignore[arg-type]
 
 
 class Port:
@@ -114,6 +118,7 @@ class IdleTests(SynchronousTestCase):
             self.connections.append(connection)
             connection.connection_made(io)  # type: ignore[arg-type]
             connection.data_received(request)
+        self.reactor.outbox.send()
         self.stage.requests.clear()
 
     def bytes_each(self, request: bytes) -> float:

@@ -60,7 +60,7 @@ KNOWN: dict[str, str] = {
             "test_unix.UNIXAdoptStreamConnectionTestsBuilder.test_streamingProducer",
         ),
         "sets bufferSize to 500 and expects the 1,000 bytes that it then writes to wait in the process; here the "
-        "kernel has them when write returns",
+        "kernel has them when the turn of the loop ends",
     ),
     "test_unix.UNIXTestsBuilder.test_avoidLeakingFileDescriptors": (
         "expects a line in the log for a descriptor that nobody wanted; here the kernel has closed it, unseen"

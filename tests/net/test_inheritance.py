@@ -111,8 +111,8 @@ class BinderTests(SynchronousTestCase):
         first = self.bound("tcp:0:interface=127.0.0.1")
         port = first.port.socket.getsockname()[1]
         first.port.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        self.assertRaises(CannotListenError, self.binder.listenTCP, port, Factory())
+        self.assertRaises(CannotListenError, self.binder.listenTCP, port, Factory(), interface="127.0.0.1")
         self.binder.sharing = True
-        second = self.binder.listenTCP(port, Factory())
+        second = self.binder.listenTCP(port, Factory(), interface="127.0.0.1")
         second.stopListening()
         self.clock.advance(0)

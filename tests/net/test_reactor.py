@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from collections.abc import Callable
 from threading import Thread
 from typing import Any
 
@@ -27,6 +28,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.net.reactors import OnAsyncio, OnUvloop, ReactorCase, Recorder
+from twistginx.net import outbox
 from twistginx.net.handover import hand_over
 from twistginx.net.transport_sending import HIGH_WATER
 
@@ -120,22 +122,141 @@ class Conversations(ReactorCase):
         self.go()
         self.assertEqual(options, [True, False])
 
-    def test_sent_at_once(self) -> None:
+    def writing(self, write: Callable[[Any], None], reads: int) -> list[bytes]:
         """
-        When ``write`` returns the bytes are on their way: the other side can read them in the same turn.
+        What the other side can read when C{write} has been called with a transport, at once, and C{reads} times from
+        the next turn on.
         """
         server = Recorder()
         got: list[bytes] = []
 
+        def read() -> None:
+            try:
+                got.append(sock.recv(100_000))
+            except BlockingIOError:
+                got.append(b"-")
+
+        def later(left: int) -> None:
+            read()
+            if left > 1:
+                self.reactor.callLater(0, later, left - 1)
+            else:
+                self.stop()
+
         def made(protocol: Any) -> None:
-            protocol.transport.write(b"now")
-            got.append(sock.recv(10))
-            self.stop()
+            write(protocol.transport)
+            read()
+            self.reactor.callLater(0, later, reads)
 
         server.on_made = made
         sock = self.raw(self.listen(server))
+        sock.setblocking(False)
         self.go()
-        self.assertEqual(got, [b"now"])
+        self.renew()
+        return got
+
+    def test_sent_in_one_piece(self) -> None:
+        """
+        Small writes of a turn leave together when it ends; before what ends our half of the connection, or all of it.
+        """
+
+        def write(transport: Any) -> None:
+            transport.write(b"one ")
+            transport.writeSequence([b"two ", b""])
+            transport.write(b"")
+            transport.write(b"three")
+
+        def write_and_end(transport: Any) -> None:
+            write(transport)
+            transport.loseWriteConnection()
+
+        def write_and_close(transport: Any) -> None:
+            write(transport)
+            transport.loseConnection()
+
+        self.assertEqual(self.writing(write, 2), [b"-", b"one two three", b"-"])
+        for writing in (write_and_end, write_and_close):
+            first, *_, last = self.writing(writing, 3)
+            self.assertEqual((first, last), (b"one two three", b""))
+
+    def test_sent_at_once(self) -> None:
+        """
+        What is much, may change, or is asked about leaves at once, and what was written before it.
+        """
+
+        def much(transport: Any) -> None:
+            transport.write(b"a")
+            transport.write(b"b" * 20_000)
+
+        def pieces(transport: Any) -> None:
+            transport.write(b"a")
+            transport.writeSequence([b"b" * 10_000, b"b" * 10_000])
+
+        def changing(transport: Any) -> None:
+            data = bytearray(b"b" * 20_000)
+            transport.write(b"a")
+            transport.write(data)
+            data[:] = b"c" * 20_000
+
+        def asked(transport: Any) -> None:
+            transport.write(b"a" + b"b" * 10_000)
+            transport.write(b"b" * 5_000)
+            self.assertEqual(transport.unsent(), 0)
+            transport.write(b"b" * 5_000)
+
+        for writing in (much, pieces, changing):
+            self.assertEqual(self.writing(writing, 1), [b"a" + b"b" * 20_000, b"-"])
+        self.assertEqual(self.writing(asked, 1), [b"a" + b"b" * 15_000, b"b" * 5_000])
+
+    def test_sent_before_the_reset(self) -> None:
+        """
+        A connection that is broken off has sent what this turn has written.
+        """
+        server = Recorder()
+
+        def made(protocol: Any) -> None:
+            protocol.transport.write(b"last words")
+            protocol.transport.abortConnection()
+            self.assertEqual(sock.recv(100), b"last words")
+
+        server.on_made = made
+        server.on_lost = self.stop
+        sock = self.raw(self.listen(server))
+        self.go()
+        self.assertRaises(ConnectionResetError, sock.recv, 10)
+
+    def test_crowd(self) -> None:
+        """
+        Many connections are not kept waiting until the turn ends.
+        """
+        self.patch(outbox, "MANY", count := 8)
+        socks: list[Any] = []
+        made: list[Any] = []
+
+        def add(protocol: Any) -> None:
+            made.append(protocol)
+            if len(made) < count:
+                return
+            for each in made[:-1]:
+                each.transport.write(b"now")
+            socks[0].setblocking(False)
+            self.assertRaises(BlockingIOError, socks[0].recv, 10)
+            made[-1].transport.write(b"now")
+            self.assertEqual([sock.recv(10) for sock in socks], [b"now"] * count)
+            made[0].transport.write(b"then")
+            self.reactor.callLater(0, end)
+
+        def end() -> None:
+            self.assertEqual(socks[0].recv(10), b"then")
+            self.stop()
+
+        class Counted(Recorder):
+            def on_made(self, protocol: Any) -> None:
+                add(protocol)
+
+        port = self.listen(Counted)
+        socks += [self.raw(port) for _ in range(count)]
+        self.go()
 
     def test_sequences(self) -> None:
         """
@@ -175,6 +296,7 @@ class Conversations(ReactorCase):
             self.assertRaises(TypeError, protocol.transport.writeSequence, [b"bytes", "text"])
             self.assertRaises(TypeError, protocol.transport.writeSequence, [b"bytes" * 100_000, "text"])
             protocol.transport.write(b"good")
+            protocol.transport.unsent()
             self.assertEqual(sock.recv(100), b"good")
             self.stop()
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twisted.internet import tcp, unix
 from twisted.internet.address import UNIXAddress
 from twisted.logger import Logger
+from twisted.python import log
 from twisted.python.failure import Failure
 from twisted.python.lockfile import FilesystemLock
 
@@ -242,6 +243,7 @@ class UnixPort(_Accepting, unix.Port):
         if sock is None:
             super().startListening()
         else:
+            log.msg(f"{self._getLogPrefix(self.factory)} starting on {os.fsdecode(self._bindPath)!r}")
             self._take_over(sock)  # the path and its mode are systemd's, or whose ever the socket is
 
     def own(self, other: UnixPort | None = None) -> None:

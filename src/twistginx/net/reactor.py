@@ -30,6 +30,7 @@ from zope.interface import implementer
 
 from twistginx.net import process
 from twistginx.net.connector import TCPConnector, UnixConnector
+from twistginx.net.outbox import Outbox
 from twistginx.net.port import Adopted, TCPPort, UnixPort
 from twistginx.net.transport import Connection
 from twistginx.net.transport_socket import inet_address
@@ -60,6 +61,7 @@ class TwistginxReactor(AsyncioSelectorReactor):
         ``listenTCP`` and ``listenUNIX`` take what they use out of it, and own it from then on.
     :ivar sharing: may a socket that is bound now have the address of another one?  It takes ``SO_REUSEPORT`` on both.
     :ivar connections: the open ones.
+    :ivar outbox: what they send at the end of this turn.
     :ivar ports: the ones that accept.
     """
 
@@ -68,6 +70,7 @@ class TwistginxReactor(AsyncioSelectorReactor):
         self.inherited: dict[tuple[Any, ...], socket.socket | int] = {}
         self.sharing = False
         self.connections: set[Connection] = set()
+        self.outbox = Outbox(self)
         self.ports: set[Any] = set()
         self._attaching: set[asyncio.Task[Any]] = set()
         super().__init__(loop or new_loop())

@@ -2,8 +2,8 @@
 A stream connection: a Twisted transport above, an asyncio protocol below.
 
 The object that asyncio calls *is* the transport that the Twisted protocol has, so that a read costs one Python call
-on its way, and ``write`` is asyncio's own.  Sending is immediate: what the kernel takes has left when ``write``
-returns.  All else is as Twisted's own ``tcp.Connection`` does it, whose state names are kept.
+on its way.  What is written in a turn of the loop is sent at its end.  All else is as Twisted's own ``tcp.Connection``
+does it, whose state names are kept.
 """
 
 from __future__ import annotations
@@ -212,12 +212,14 @@ class Connection(OnSocket):
         The connection is over, and what has not been sent is lost.  A second call does nothing.
         """
         if self.connected:
+            self.send_held()
             self.io.abort()
             self._lost(reason)
 
     def _lost(self, reason: Failure) -> None:
         self.connected = False
         self.disconnected = True
+        self._held_bytes = b""
         self.write = self.writeSequence = discard
         self.reactor.connections.discard(self)
         protocol, self.protocol = self.protocol, None
@@ -269,10 +271,12 @@ class Connection(OnSocket):
 
     def abortConnection(self) -> None:
         """
-        Drop what has not been sent, and reset the connection.
+        Drop what the kernel has not taken, and reset the connection.
         """
         if self.disconnected or self._reason is not None:
             return
+        if self.io is not None:
+            self.send_held()
         self._reason = _ABORTED
         self.write = self.writeSequence = discard
         if self.io is not None:
@@ -347,4 +351,4 @@ class Connection(OnSocket):
         ``write`` for the TLS layer.
         """
         if self.connected and self._reason is None:
-            self.io.write(data)
+            self.hold(data)

@@ -1,5 +1,9 @@
 """
 The sending half of a connection: writing, producers, and closing when all has been sent.
+
+What is written is held until the turn of the loop ends (``net.outbox``), as far as it is little; what more is written
+meanwhile is joined to it.  Nobody can tell, but for the time: whoever asks for ``unsent``, ends the connection or our
+half of it, in whatever way, or goes past ``write``, has it sent first.
 """
 
 from __future__ import annotations
@@ -19,7 +23,7 @@ if TYPE_CHECKING:
 #: A producer is paused when more than this many bytes wait in the process, and resumed when this few are left.
 HIGH_WATER, LOW_WATER = 65536, 16384
 
-#: Up to this many bytes, pieces are joined rather than written as pieces.
+#: Up to this many bytes, pieces are joined rather than written as pieces, and held rather than sent at once.
 _JOIN = 16384
 
 _log = Logger()
@@ -43,7 +47,7 @@ class Sending(asyncio.Protocol):
     What of a connection concerns sending.
 
     :ivar io: asyncio's transport; None until the loop has the descriptor.
-    :ivar write: ``write(data)``: send bytes; asyncio's own method while nothing special is going on.
+    :ivar write: ``write(data)``: send bytes.
     :ivar writeSequence: the same for an iterable of bytes.
     :ivar producer: is registered to write to us, or None.
     :ivar TLS: ``startTLS`` has been called, so that ``protocol`` is a layer that does these things too.
@@ -53,6 +57,7 @@ class Sending(asyncio.Protocol):
         "TLS",
         "_file",
         "_full",
+        "_held_bytes",
         "_reason",
         "_watching",
         "_write_ending",
@@ -83,6 +88,7 @@ class Sending(asyncio.Protocol):
         self.TLS = False
         self._reason: Failure | None = None
         self._full = self._watching = self._write_ending = False
+        self._held_bytes = b""  # to be sent when the turn ends
         self._file: FileSending | None = None  # a file that is being sent, behind which nothing is to be written
 
     def _fail(self) -> None:
@@ -100,19 +106,47 @@ class Sending(asyncio.Protocol):
             self.write = self._write_pulled
             self.writeSequence = self._write_sequence_pulled
         else:
-            self.write = self.io.write
+            self.write = self.hold
             self.writeSequence = self._write_pieces
+
+    def hold(self, data: bytes) -> None:
+        """
+        ``write`` where nothing special is going on: send ``data`` when the turn ends, or now, if that is much.
+        """
+        held = self._held_bytes
+        # What is no bytes may change until then, or is an error of the caller's.
+        if data.__class__ is bytes and len(held) + len(data) <= _JOIN:
+            if held:
+                self._held_bytes = held + data
+            else:
+                self._held_bytes = data
+                self.reactor.outbox.add(self)
+        else:
+            if held:
+                self.send_held()
+            self.io.write(data)
+
+    def send_held(self) -> None:
+        """
+        Send what is held.
+        """
+        held = self._held_bytes
+        if held:
+            self._held_bytes = b""
+            self.io.write(held)
 
     def _write_pieces(self, pieces: Iterable[bytes]) -> None:
         pieces = [*pieces]
         # asyncio's writelines copies nothing, and so must not be given what may change, nor, because it leaves behind
         # what stood before it, what is no bytes.  For small pieces a copy is cheaper.
         if sum(map(len, pieces)) > _JOIN and all(piece.__class__ is bytes for piece in pieces):
+            self.send_held()
             self.io.writelines(pieces)
         else:
-            self.io.write(_join(pieces))
+            self.hold(_join(pieces))
 
     def _write_pulled(self, data: bytes) -> None:
+        self.send_held()
         self.io.write(data)
         self._watch()
 
@@ -125,6 +159,7 @@ class Sending(asyncio.Protocol):
         """
         if self.io is None or not self.connected:
             return 0
+        self.send_held()
         waiting: int = self.io.get_write_buffer_size()
         return waiting if self._file is None else waiting + self._file.left
 
@@ -134,6 +169,7 @@ class Sending(asyncio.Protocol):
         """
         if not self._watching:
             self._watching = True
+            self.send_held()
             io = self.io
             if io.get_write_buffer_size():
                 io.set_write_buffer_limits(0)
@@ -299,6 +335,7 @@ class Sending(asyncio.Protocol):
         Close when what was written has been sent.
         """
         self.write = self.writeSequence = discard
+        self.send_held()
         if self._file is None:
             self.io.close()
 
@@ -313,6 +350,7 @@ class Sending(asyncio.Protocol):
 
     def _end_writing(self) -> None:
         self.write = self.writeSequence = discard
+        self.send_held()
         self.io.write_eof()
         half_closeable = IHalfCloseableProtocol(self.protocol, None)
         if half_closeable is not None:

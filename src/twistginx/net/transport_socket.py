@@ -145,8 +145,9 @@ class OnSocket(Sending):
             stopped.
         :return: what tells how far it has come; None when only bytes can be written here.
         """
-        if self.io is None or self.write != self.io.write:  # something special is going on
+        if self.io is None or self.write != self.hold:  # something special is going on
             return None
+        self.send_held()
         sending = FileSending(self, descriptor, start, length)
         if not sending.begin():
             self._file = sending
