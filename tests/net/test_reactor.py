@@ -258,6 +258,29 @@ class Conversations(ReactorCase):
         socks += [self.raw(port) for _ in range(count)]
         self.go()
 
+    def test_later(self) -> None:
+        """
+        What is put off is called when the turn has read all; not on a connection that has ended, and an exception ends
+        it.
+        """
+        first, second = Recorder(), Recorder()
+        calls: list[str] = []
+
+        def received(protocol: Any, data: bytes) -> None:
+            protocol.transport.later(lambda: calls.append("later"))
+            protocol.transport.later(lambda: 1 // 0)
+            protocol.transport.later(lambda: calls.append("never"))
+            calls.append("first")
+
+        first.on_data = received
+        first.on_lost = self.stop
+        self.connect(self.listen(first), second)
+        second.on_made = lambda protocol: protocol.transport.write(b"go")
+        self.go()
+        self.assertEqual(calls, ["first", "later"])
+        self.assertIsInstance(first.reason.value, ZeroDivisionError)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_sequences(self) -> None:
         """
         Pieces arrive in order, whatever their sizes, and however they are changed after they were written.

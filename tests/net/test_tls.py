@@ -130,6 +130,51 @@ class HandshakeTests(TLSTestCase):
         wire.flush()
         self.assertEqual(self.client.received, b"hello")
 
+    def put_off(self, early: bytes = b"") -> tuple[Wire, list[Any]]:
+        """
+        A server whose handshake is complete on a transport that calls later, and what it is to call.
+        """
+        client, server = self.layers()
+        self.client.on_connect = lambda client: client.transport.write(early)
+        wire = Wire(client, server)
+        calls: list[Any] = []
+        wire.right.later = calls.append  # type: ignore[attr-defined]
+        wire.flush()
+        self.assertEqual((self.client.events, self.server.events, len(calls)), (["made"], [], 1))
+        return wire, calls
+
+    def test_later(self) -> None:
+        """
+        Where the transport can put it off, the protocol above is connected later, and misses nothing that comes before.
+        """
+        wire, calls = self.put_off(b"early, ")
+        self.client.transport.write(b"in between, ")
+        wire.flush()
+        self.assertEqual(self.server.events, [])
+        calls.pop()()
+        self.client.transport.write(b"late")
+        wire.flush()
+        self.assertEqual((self.server.events, self.server.received), (["made"], b"early, in between, late"))
+        self.assertEqual((calls, self.connections), ([], set()))
+
+    def test_ended_before_later(self) -> None:
+        """
+        A client that has said all, and has ended its half meanwhile, is heard; one that is gone is not.
+        """
+        wire, calls = self.put_off(b"all")
+        wire.left.loseWriteConnection()
+        wire.flush()
+        self.assertEqual((self.server.events[0], self.server.received), ("made", b"all"))
+        calls.pop()()
+        self.assertEqual(self.server.events.count("made"), 1)
+
+        self.client, self.server = Recorder(), Recorder()
+        wire, calls = self.put_off(b"all")
+        wire.left.abortConnection()
+        wire.flush()
+        calls.pop()()
+        self.assertEqual((self.server.events, self.connections), ([], set()))
+
     def test_protocol(self) -> None:
         """
         Both know the protocol that was agreed on when they are connected; without an agreement there is none.

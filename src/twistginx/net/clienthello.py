@@ -88,6 +88,20 @@ class ClientHelloReader:
         :raise NotClientHello: when it is something else, malformed, or too large.
         """
         received = self.received
+        if not received:
+            # Nearly always it is one record, and one read.
+            size = len(data)
+            if (
+                _RECORD_HEADER + _MESSAGE_HEADER < size <= _RECORD_LIMIT
+                and data[0] == _HANDSHAKE
+                and data[1] == _MAJOR_VERSION
+                and data[3] << 8 | data[4] == size - _RECORD_HEADER
+                and data[5] == _CLIENT_HELLO
+                and data[6] << 16 | data[7] << 8 | data[8] == size - _RECORD_HEADER - _MESSAGE_HEADER
+            ):
+                hello = parse_client_hello(data[_RECORD_HEADER + _MESSAGE_HEADER :])
+                self.received = bytearray(data)
+                return hello
         received += data
         while True:
             # Refuse as early as one can: who speaks another protocol may be waiting for us to speak.
@@ -125,9 +139,14 @@ def parse_client_hello(body: bytes) -> ClientHello:
 
     :raise NotClientHello: when a length does not fit, or an extension that is read here is there twice.
     """
-    _, at = _vector(body, _RANDOM_END, 1)  # legacy_session_id
-    _, at = _vector(body, at, 2)  # cipher_suites
-    _, at = _vector(body, at, 1)  # legacy_compression_methods
+    try:
+        at = _RANDOM_END + 1 + body[_RANDOM_END]  # behind legacy_session_id
+        at += 2 + (body[at] << 8 | body[at + 1])  # behind cipher_suites
+        at += 1 + body[at]  # behind legacy_compression_methods
+    except IndexError:
+        raise _misfit() from None
+    if at > len(body):
+        raise _misfit()
     found: dict[int, bytes] = {}
     if at < len(body):  # TLS 1.2 may end here
         extensions, _ = _vector(body, at, 2)

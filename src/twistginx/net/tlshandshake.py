@@ -40,6 +40,7 @@ class TLSHandshake(Layer):
     """
 
     __slots__ = (
+        "_agreed",
         "_incoming",
         "_outgoing",
         "_ticker",
@@ -61,6 +62,7 @@ class TLSHandshake(Layer):
         self._ticker = ticker
         self._timeout = timeout
         self._writable = False  # may what is above write?
+        self._agreed = False  # the handshake is complete; the protocol above is about to be connected
         self._tls: Any = None  # an ssl.SSLObject, once it has begun
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()
@@ -88,7 +90,8 @@ class TLSHandshake(Layer):
         Bytes of the peer's handshake.
         """
         self._incoming.write(data)
-        self.handshake()
+        if not self._agreed:
+            self.handshake()
 
     def verify(self) -> None:
         """
@@ -135,6 +138,20 @@ class TLSHandshake(Layer):
             return
         self.verify()
         if self.state == HANDSHAKE:
+            self._agreed = True
+            # Where several handshakes end in one turn of the loop, all that is above TLS comes after the last of them:
+            # one by one, OpenSSL and our code would drive each other from the caches of the processor.
+            later = getattr(self.transport, "later", None)
+            if later is None:
+                self._open()
+            else:
+                later(self.open_now)
+
+    def open_now(self) -> None:
+        """
+        Connect the protocol above, if that is still to be done.
+        """
+        if self._agreed and self.state == HANDSHAKE:
             self._open()
 
     def _open(self) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from cryptography.x509 import load_der_x509_certificate
@@ -178,6 +177,7 @@ class TLSLayer(TLSHandshake):
         """
         The peer sends no more.  Without close_notify that is a connection cut off.
         """
+        self.open_now()
         if self.state == HANDSHAKE:
             self.refuse(ConnectionLost("the peer closed the connection during the handshake"))
         elif self.state == OPEN and not self._read_ended:
@@ -283,8 +283,10 @@ class TLSLayer(TLSHandshake):
     def _say_close_notify(self) -> None:
         if not self._write_ended:
             self._write_ended = True
-            with suppress(OSError):  # the peer has not said it, and need not
+            try:
                 self._tls.unwrap()
+            except OSError:
+                pass  # the peer has not said it, and need not
         self._flush()
 
     def _end(self) -> None:

@@ -12,6 +12,7 @@ import asyncio
 import os
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -123,6 +124,23 @@ class Connection(OnSocket):
             self._fail()
         finally:
             contexts.pop()
+
+    def later(self, call: Callable[[], object]) -> None:
+        """
+        Call when this turn of the loop has read all that there is; an exception ends the connection, as when the
+        protocol raises.
+        """
+        self.reactor.loop.call_soon(self._call, call)
+
+    def _call(self, call: Callable[[], object]) -> None:
+        if self.connected:
+            self._contexts.append(self)
+            try:
+                call()
+            except BaseException:
+                self._fail()
+            finally:
+                self._contexts.pop()
 
     def eof_received(self) -> bool:
         self._contexts.append(self)
