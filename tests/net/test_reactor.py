@@ -208,6 +208,54 @@ class Conversations(ReactorCase):
             self.assertEqual(self.writing(writing, 1), [b"a" + b"b" * 20_000, b"-"])
         self.assertEqual(self.writing(asked, 1), [b"a" + b"b" * 15_000, b"b" * 5_000])
 
+    def test_alone(self) -> None:
+        """
+        Where nobody else has something to send, a connection does not wait for the end of the turn, but for a look now
+        and then; in a crowd all do.
+        """
+        self.patch(outbox, "AT_ONCE", 3)
+        self.patch(outbox, "FEW", few := 2)
+        made: list[Any] = []
+        got: list[str] = []
+
+        def turn(left: int, writers: int = 1) -> None:
+            for each in made[:writers]:
+                each.transport.write(b"x")
+            try:
+                socks[0].recv(10)
+                got.append("at once")
+            except BlockingIOError:
+                got.append("held")
+            self.reactor.callLater(0, after, left, writers)
+
+        def after(left: int, writers: int) -> None:
+            for sock in socks[:writers]:
+                try:
+                    sock.recv(10)
+                except BlockingIOError:
+                    continue
+            if left:
+                turn(left - 1, writers)
+            elif writers == 1:
+                turn(5, few)
+            else:
+                self.stop()
+
+        class Counted(Recorder):
+            def on_made(self, protocol: Any) -> None:
+                made.append(protocol)
+                if len(made) == few:
+                    turn(7)
+
+        port = self.listen(Counted)
+        socks = [self.raw(port) for _ in range(few)]
+        for sock in socks:
+            sock.setblocking(False)
+        self.go()
+        alone = ["held", "at once", "at once", "at once"]
+        self.assertEqual(got[:8], alone + alone)
+        self.assertEqual(got[8:], ["held"] * 6)
+
     def test_sent_before_the_reset(self) -> None:
         """
         A connection that is broken off has sent what this turn has written.

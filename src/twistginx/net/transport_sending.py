@@ -1,9 +1,9 @@
 """
 The sending half of a connection: writing, producers, and closing when all has been sent.
 
-What is written is held until the turn of the loop ends (``net.outbox``), as far as it is little; what more is written
-meanwhile is joined to it.  Nobody can tell, but for the time: whoever asks for ``unsent``, ends the connection or our
-half of it, in whatever way, or goes past ``write``, has it sent first.
+What is written is held until the turn of the loop ends, where that pays (``net.outbox``) and as far as it is little;
+what more is written meanwhile is joined to it.  Nobody can tell, but for the time: whoever asks for ``unsent``, ends the
+connection or our half of it, in whatever way, or goes past ``write``, has it sent first.
 """
 
 from __future__ import annotations
@@ -116,11 +116,15 @@ class Sending(asyncio.Protocol):
         held = self._held_bytes
         # What is no bytes may change until then, or is an error of the caller's.
         if data.__class__ is bytes and len(held) + len(data) <= _JOIN:
+            outbox = self.reactor.outbox
             if held:
                 self._held_bytes = held + data
+            elif outbox.at_once:
+                outbox.at_once -= 1
+                self.io.write(data)
             else:
                 self._held_bytes = data
-                self.reactor.outbox.add(self)
+                outbox.add(self)
         else:
             if held:
                 self.send_held()
