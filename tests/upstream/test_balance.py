@@ -15,7 +15,7 @@ from zope.interface.verify import verifyObject
 
 from twistginx.interfaces import IBalanceModule
 from twistginx.upstream import round_robin
-from twistginx.upstream.balance import smooth, turns
+from twistginx.upstream.balance import smooth, spaced, turns
 
 weights = st.lists(st.integers(1, 20), min_size=1, max_size=8)
 
@@ -57,12 +57,51 @@ class TurnsTests(SynchronousTestCase):
         """
         self.assertEqual(list(islice(turns(weights), 500)), list(islice(smooth(weights), 500)))
 
+    @settings(max_examples=50, deadline=None)
+    @given(weights)
+    def test_spaced(self, weights: list[int]) -> None:
+        """
+        Those that are not computed at once are as fair: exact over a period, and near their share at any time.
+        """
+        total = sum(weights)
+        period = total // gcd(*weights)
+        taken = list(islice(spaced(weights), 2 * period))
+        for index, weight in enumerate(weights):
+            self.assertEqual(taken[:period].count(index), weight * period // total)
+            for end in range(1, 2 * period + 1):
+                self.assertLess(abs(taken[:end].count(index) - end * weight / total), len(weights))
+
     def test_long_period(self) -> None:
         """
         Weights whose period is long cost no memory.
         """
         taken = list(islice(turns([99991, 99989]), 10))
         self.assertEqual(taken, [0, 1] * 5)
+
+    def test_many(self) -> None:
+        """
+        A hundred weights that have little in common are neither added up at each turn, nor computed all at once.
+        """
+        weights = [Weight(number) for number in range(1, 101)]
+        following = turns(weights)
+        Weight.added = 0
+        taken = list(islice(following, 5050))
+        self.assertLess(Weight.added, 300)
+        self.assertEqual([taken.count(index) for index in range(100)], list(range(1, 101)))
+
+
+class Weight(int):
+    """
+    One that counts how often any is calculated with.
+    """
+
+    added = 0
+
+    def __radd__(self, other: int) -> int:
+        Weight.added += 1
+        return int(other) + int(self)
+
+    __add__ = __radd__
 
 
 class Weighted:

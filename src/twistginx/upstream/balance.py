@@ -5,12 +5,14 @@ Choosing a peer, as arithmetic.  Pure.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from heapq import heapify, heapreplace
 from itertools import cycle, islice
 from math import exp, gcd
 from typing import Final, Protocol
 
-#: A period up to this length is computed once and then repeated; a longer one is computed as it goes.
-_PERIOD: Final = 4096
+#: Steps that may be spent on a period, which is then repeated: one for each weight and turn, so that they take some
+#: milliseconds.
+_STEPS: Final = 65_536
 
 #: Seconds in which what was measured loses all but a third of its weight.
 _MEMORY: Final = 5.0
@@ -76,11 +78,31 @@ def smooth(weights: Sequence[int]) -> Iterator[int]:
         yield best
 
 
+def spaced(weights: Sequence[int]) -> Iterator[int]:
+    """
+    Turns, for ever, as indices into ``weights``, at the cost of a step through a heap.
+
+    The turns of each are as far apart as its weight says, beginning with half of that; who is due comes next.  Over one
+    period each has as many turns as with :func:`smooth`.  They are not spread as well: in a row are up to as many as come
+    due together.
+
+    :param weights: at least one, each at least 1.
+    """
+    due = [(0.5 / weight, index, 0.5) for index, weight in enumerate(weights)]
+    heapify(due)
+    while True:
+        _, index, turn = due[0]
+        yield index
+        turn += 1.0
+        heapreplace(due, (turn / weights[index], index, turn))
+
+
 def turns(weights: Sequence[int]) -> Iterator[int]:
     """
-    The same turns as :func:`smooth`, at the cost of a step through a tuple.
+    The same turns as :func:`smooth`, at the cost of a step through a tuple; where they would take too long to compute,
+    because there are many weights that have little in common, those of :func:`spaced`.
     """
     period = sum(weights) // gcd(*weights)
-    if period > _PERIOD:
-        return smooth(weights)
+    if period * len(weights) > _STEPS:
+        return spaced(weights)
     return cycle(tuple(islice(smooth(weights), period)))

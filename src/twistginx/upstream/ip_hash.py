@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from functools import lru_cache
-from socket import AF_INET6, inet_pton
+from socket import AF_INET6, inet_aton, inet_pton
 from typing import Any, Final
 
 from attrs import Attribute, field, frozen
@@ -94,9 +94,10 @@ class IPHash:
                 if bits >> 32 != 0xFFFF:
                     return position(b"%x/6" % (bits >> self._ipv6))
                 bits &= 0xFFFFFFFF  # an IPv4 address, mapped (RFC 4291 section 2.5.5.2)
+            elif address.count(b".") == 3:
+                bits = int.from_bytes(inet_aton(address.decode("ascii")))
             else:
-                one, two, three, four = address.split(b".")
-                bits = int(one) << 24 | int(two) << 16 | int(three) << 8 | int(four)
+                return None
         except (OSError, ValueError):
             return None
         return position(b"%x/4" % (bits >> self._ipv4))
