@@ -17,6 +17,7 @@ from twistginx.config.faults import Faults
 from twistginx.config.schema import Retry
 from twistginx.http.message import Fields
 from twistginx.http.replay import Replay
+from twistginx.resources import attempts as attempts_module
 from twistginx.testing import Connection, MemoryServer
 from twistginx.upstream.retry import Budget, Rules
 
@@ -160,6 +161,61 @@ class RetryTests(SynchronousTestCase):
         self.server.accept()
         self.server.advance(3)
         self.server.accept().send(OK)
+        self.assertEqual(self.answer(client), (200, b"ok"))
+
+    def test_total(self) -> None:
+        """
+        All tries together have a time: the last one, and the only one of a request that is sent once, included.
+        """
+        for request, attempts in ((GET, 2), (put(b"hello", b"POST"), 1)):
+            client = self.serve('{ on = "timeout", per_try = "3s", total = "5s" }')
+            self.patch(attempts_module, "monotonic", self.server.reactor.seconds)
+            client.send(request)
+            for _ in range(attempts):
+                self.server.accept()
+                self.server.advance(3.25)
+            self.server.advance(2.5)
+            answer = Answer(client.take())
+            self.assertEqual(answer.status, 504)
+            self.assertIn(b"upstream.app.retry.total = 5s", answer[b"Proxy-Status"])
+
+    def test_total_and_nobody_there(self) -> None:
+        """
+        Servers that cannot be reached are not tried for longer than that.
+        """
+        client = self.serve('{ total = "5s" }', servers=4)
+        self.patch(attempts_module, "monotonic", self.server.reactor.seconds)
+        client.send(GET)
+        self.server.advance(4)
+        self.assertEqual(client.take(), b"")
+        self.server.advance(1.5)
+        answer = Answer(client.take())
+        self.assertEqual(answer.status, 504)
+        self.assertIn(b"connection_timeout", answer[b"Proxy-Status"])
+        self.assertIn(b"upstream.app.retry.total = 5s", answer[b"Proxy-Status"])
+
+    def test_per_try_is_named(self) -> None:
+        """
+        A try that was too long, and that was not to be the last one.
+        """
+        client = self.serve('{ on = "terminated", per_try = "2s" }')
+        client.send(GET)
+        self.server.accept()
+        self.server.advance(3)
+        self.assertIn(b"upstream.app.retry.per_try = 2s", Answer(client.take())[b"Proxy-Status"])
+
+    def test_nobody_else(self) -> None:
+        """
+        Where there is nobody else to ask, a try is the last one, however many are allowed.
+        """
+        client = self.serve('{ on = "timeout", per_try = "2s", attempts = 9 }', servers=2)
+        client.send(GET)
+        first = self.server.accept()
+        self.server.advance(3)
+        self.assertTrue(first.closed)
+        second = self.server.accept()
+        self.server.advance(50)
+        second.send(OK)
         self.assertEqual(self.answer(client), (200, b"ok"))
 
     def test_body(self) -> None:

@@ -15,6 +15,7 @@ A request may be processed twice by its method, and if all of its body that was 
 
 from __future__ import annotations
 
+from math import inf
 from time import monotonic
 from typing import Any, Final
 
@@ -157,7 +158,8 @@ class Attempts:
 
     def _connect(self, peer: Peer) -> None:
         self._reused = False
-        self._connecting = connecting = self._upstream.connect(peer, self._request)
+        within = self._upstream.connecting_within(self._left()) if self._upstream.retry.timed else None
+        self._connecting = connecting = self._upstream.connect(peer, self._request, within)
         connecting.addCallbacks(self._connected, self._not_connected)
         connecting.addErrback(self._broke)
 
@@ -177,13 +179,20 @@ class Attempts:
         self._upstream.failed(peer, error)
         self._done()
         self._tried = (*self._tried, peer)
-        self._attempt(error)
+        if self._upstream.retry.timed and self._left() <= 0:
+            self._fail(error)
+        else:
+            self._attempt(error)
 
     def place_free(self) -> None:
         """
         Called by the queue of the upstream (``upstream.queue.Waiter``): a server has room again.
         """
-        self._attempt(None)
+        upstream = self._upstream
+        if upstream.retry.timed and self._left() <= 0:
+            self._fail(ProxyError("connection_limit_reached", "no server had room in time", upstream.total_setting))
+        else:
+            self._attempt(None)
 
     def give_up(self, error: ProxyError) -> None:
         """
@@ -208,12 +217,26 @@ class Attempts:
         How long this try may take.
         """
         usual, retry = self._patience, self._upstream.retry
-        if retry.per_try is None or self._sends >= retry.attempts or not retry.allow(self._request):
-            return usual
-        if retry.per_try >= usual.first_byte:
-            return usual
-        setting = f"retry.per_try = {retry.per_try:g}s"
-        return Patience(retry.per_try, usual.idle, setting, usual.idle_setting)
+        seconds, setting = usual.first_byte, usual.first_byte_setting
+        left = self._left()
+        if left < seconds:
+            seconds, setting = max(0.0, left), self._upstream.total_setting
+        if (
+            retry.per_try is not None
+            and retry.per_try < seconds
+            and self._sends < retry.attempts
+            and retry.allow(self._request)
+            and self._upstream.has_another((*self._tried, self._peer))
+        ):
+            seconds, setting = retry.per_try, self._upstream.per_try_setting
+        return Patience(seconds, usual.idle, setting, usual.idle_setting)
+
+    def _left(self) -> float:
+        """
+        Seconds until all tries together have taken too long.
+        """
+        total = self._upstream.retry.total
+        return inf if total is None else total - (monotonic() - self._began)
 
     # Again.
 
@@ -225,7 +248,7 @@ class Attempts:
         retry = upstream.retry
         if self._sends >= retry.attempts or request.started or request.ended or not retry.allow(request):
             return False
-        if retry.total is not None and monotonic() - self._began >= retry.total:
+        if retry.total is not None and self._left() <= 0:
             return False
         return self._body_is_whole() and upstream.budget.take(upstream.peers)
 

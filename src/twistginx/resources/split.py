@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from secrets import token_urlsafe
+from time import monotonic
 from typing import Any, Final, Literal, Protocol
 
 from attrs import Attribute, field, frozen
@@ -290,6 +291,8 @@ class SplitExchange(Exchange):
                 self._upstream = side.upstream
                 self._patience = side.patience_for(request)
                 self._tried = ()
+                if side.upstream.retry.timed:
+                    self._began = monotonic()
                 if request.route.prepare:  # what policies have put into the head may name the upstream
                     head, _ = prepared_head(request, forwarded_target(request))
                     self._head = forwarded_head(request, head, head.target, self._manner.forwarded)

@@ -83,8 +83,7 @@ def spaced(weights: Sequence[int]) -> Iterator[int]:
     Turns, for ever, as indices into ``weights``, at the cost of a step through a heap.
 
     The turns of each are as far apart as its weight says, beginning with half of that; who is due comes next.  Over one
-    period each has as many turns as with :func:`smooth`.  They are not spread as well: in a row are up to as many as come
-    due together.
+    period each has as many turns as with :func:`smooth`, though they are not spread as well.
 
     :param weights: at least one, each at least 1.
     """

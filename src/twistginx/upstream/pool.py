@@ -74,7 +74,10 @@ class Upstream(Group):
         self.connect_timeout = timeouts.connect
         self.connect_setting = f"{self._key}timeouts.connect = {timeouts.connect:g}s"
         self.take: Callable[..., ClientConnection | None] = self.roster.rest.take
-        self.retry = Rules.of(config.retry)
+        self.retry = rules = Rules.of(config.retry)
+        # What errors name when time is up.
+        self.per_try_setting = "" if rules.per_try is None else f"{self._key}retry.per_try = {rules.per_try:g}s"
+        self.total_setting = "" if rules.total is None else f"{self._key}retry.total = {rules.total:g}s"
         self.budget = Budget(config.retry.budget)
         self.attentive = False
         self.sticky = sticky
@@ -110,6 +113,12 @@ class Upstream(Group):
                 return held
         return self._balance(self.available, request, tried) or self._pick_other(tried)
 
+    def has_another(self, tried: Collection[Peer | None]) -> bool:
+        """
+        Is there one that is to be used, and has not been tried?
+        """
+        return any(peer not in tried for tier in (self.available, self._backups) for peer in tier)
+
     def wait(self, waiter: Waiter, tried: Collection[Peer], failed: ProxyError | None = None) -> ProxyError | None:
         """
         What to do when ``pick`` has found nobody.
@@ -131,14 +140,24 @@ class Upstream(Group):
         """
         self.roster.queue.leave(waiter)
 
-    def connect(self, peer: Peer, request: Any = None) -> Deferred[ClientConnection]:
+    def connect(
+        self, peer: Peer, request: Any = None, within: tuple[float, str] | None = None
+    ) -> Deferred[ClientConnection]:
         """
         A new connection, which comes to rest here after its first response.  Fails and cancels as ``Peer.connect``.
 
         :param request: that it is for; None: for any.
+        :param within: seconds that it may take, and the setting that says so; None: as is configured.
         """
         preface = self._announced(request) if self.proxy_protocol and request is not None else None
-        return self.roster.rest.connect(peer, self.connect_timeout, self.connect_setting, preface)
+        timeout, setting = within or (self.connect_timeout, self.connect_setting)
+        return self.roster.rest.connect(peer, timeout, setting, preface)
+
+    def connecting_within(self, left: float) -> tuple[float, str] | None:
+        """
+        How long a connection may take, for ``connect``, when all tries together have so many seconds left.
+        """
+        return None if left >= self.connect_timeout else (max(0.0, left), self.total_setting)
 
     def begin(self, peer: Peer) -> None:
         """

@@ -67,7 +67,7 @@ class Rules:
     :ivar keyed: so may one with an Idempotency-Key, whatever its method.
     :ivar body: bytes of a request's body that are kept to be sent again.
     :ivar per_try: seconds for the first byte of an answer, where it is not the last try; None: as for the last.
-    :ivar total: seconds after which nothing is tried again; None: there is no such time.
+    :ivar total: seconds for all tries together, up to the first byte of an answer; None: there is no such time.
     """
 
     attempts: int

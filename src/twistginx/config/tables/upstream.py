@@ -223,7 +223,8 @@ class Retry:
     :ivar idempotency_key: so may one with an Idempotency-Key, whatever its method.
     :ivar body: how much of a request's body is kept so that it can be sent again; a request with more is not.
     :ivar per_try: how long the first byte of an answer may take, but for the last try; None: as for the last.
-    :ivar total: how long after its beginning a request may be sent again; None: any time.
+    :ivar total: how long all tries together may take, connections included, up to the first byte of an answer; None:
+        as long as they take.
     :ivar budget: what share of the upstream's requests may be retries, so that they do not become the load that breaks
         it.
     """
