@@ -399,6 +399,69 @@ class ReloadTests(ServingCase):
         )
 
 
+class OwnTests(SynchronousTestCase):
+    """
+    Upstreams of routes that name their servers themselves.
+    """
+
+    frame = """
+        [[site]]
+        listen = "tcp:80"
+        {}
+        [[site.route]]
+        path = "/a"
+        proxy = ["http://10.0.0.1:80", "http://10.0.0.2:80"]
+        [[site.route]]
+        path = "/b"
+        proxy = {{ to = ["http://10.0.0.1:80", "http://10.0.0.2:80"] }}
+        [[site.route]]
+        path = "/c"
+        proxy = "https://10.0.0.3:80"
+        [[site.route]]
+        path = "/d"
+        proxy = "http://10.0.0.3:80"
+        """
+
+    def serve(self, more: str = "") -> MemoryServer:
+        server = self.server = MemoryServer(self.frame.format(more))
+        self.addCleanup(server.close)
+        return server
+
+    @property
+    def control(self) -> Control:
+        return Control(lambda: self.server.generation.all_upstreams)  # type: ignore[union-attr]
+
+    def test_operated(self) -> None:
+        """
+        They are seen and steered as others are, and requests cannot choose them by name.
+        """
+        server = self.serve()
+        self.assertEqual(list(self.control.state()), ["10.0.0.1:80, 10.0.0.2:80", "10.0.0.3:80", "10.0.0.3:80 (2)"])
+        self.assertEqual(server.generation.upstreams, {})  # type: ignore[union-attr]
+        self.control.disable("10.0.0.1:80, 10.0.0.2:80", "10.0.0.1:80")
+        for path in (b"/a", b"/b", b"/a"):
+            server.connect().send(b"GET %b HTTP/1.1\r\nHost: a\r\n\r\n" % path)
+            server.accept()
+        self.assertEqual([each[0] for each in server.reactor.tcpClients], ["10.0.0.2"] * 3)
+
+    def test_shared_and_kept(self) -> None:
+        """
+        Who names the same servers has the same connections, and a reload that moves a route keeps them.
+        """
+        server = self.serve()
+        client = server.connect()
+        client.send(b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n")
+        peer = server.accept()
+        peer.take()
+        peer.send(OK)
+        server.load(self.frame.format('[[site.route]]\npath = "/new"\nproxy = "http://10.0.0.9:80"'))
+        self.control.disable("10.0.0.1:80, 10.0.0.2:80", "10.0.0.2:80")
+        client.send(b"GET /b HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertIn(b"GET /b ", peer.take())
+        state = self.control.state()["10.0.0.1:80, 10.0.0.2:80"]["servers"][0]
+        self.assertEqual((state["requests"], state["active"]), (2, 1))
+
+
 class ConnectionTests(ServingCase):
     """
     How connections are made, and how long they are used.

@@ -98,6 +98,8 @@ class Generation:
     All that was built of one version of the configuration.
 
     :ivar listeners: by endpoint string; a listener that is in two generations goes on with its socket.
+    :ivar upstreams: by the names that the configuration gives them.
+    :ivar own: those that have no name there, by their servers: of a route, or of a policy that asks somebody.
     :ivar lives: what wants to be started when the generation is committed, and stopped when it is replaced.
     :ivar kept: what is to be kept over reloads, by key.
     :ivar warnings: what is risky, and yet valid.
@@ -106,6 +108,7 @@ class Generation:
     root: schema.Root
     listeners: dict[str, ListenerPlan] = field(factory=dict)
     upstreams: dict[str, Upstream] = field(factory=dict)
+    own: dict[str, Upstream] = field(factory=dict)
     sites: list[Site] = field(factory=list)
     access_log: accesslog.AccessLog | None = None
     lives: list[Any] = field(factory=list)
@@ -118,3 +121,10 @@ class Generation:
         Seconds that connections may take to end their work.
         """
         return self.root.process.drain_timeout
+
+    @property
+    def all_upstreams(self) -> dict[str, Upstream]:
+        """
+        For operators.  What a request may choose by its name is in ``upstreams`` alone.
+        """
+        return {**self.own, **self.upstreams}

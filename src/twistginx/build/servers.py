@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import evolve
 
-from twistginx.build.building import Building, Key
+from twistginx.build.building import Building
 from twistginx.config import schema
 from twistginx.config.address import ServerAddress
 from twistginx.config.resolvconf import parse_nameserver
@@ -26,20 +26,20 @@ from twistginx.upstream.roster import PeerMaker
 
 
 def attend(
-    building: Building, config: schema.Upstream, where: Key, key: Hashable, upstream: Upstream, maker: PeerMaker
+    building: Building, config: schema.Upstream, identity: Hashable, key: Hashable, upstream: Upstream, maker: PeerMaker
 ) -> None:
     """
     Have ``upstream`` start with the generation, and with it all that its configuration wants beside it.
 
-    :param where: the table of the upstream, or of the route whose own it is.
+    :param identity: what the upstream is known by over reloads.
     :param key: of all that ``upstream`` was made of: what belongs to it is kept as long as it is.
     """
     # Who the servers are is known before the upstream takes over the peers of the one before it.
-    causes = building.keep(("causes", where), Causes)
+    causes = building.keep(("causes", identity), Causes)
     attendants = [
-        _membership(building, config, where, key, upstream, causes),
+        _membership(building, config, identity, key, upstream, causes),
         upstream,
-        _health_checks(building, config, where, key, upstream, maker, causes),
+        _health_checks(building, config, key, upstream, maker, causes),
         _breakers(building, config, key, upstream),
     ]
     for each in attendants:
@@ -56,7 +56,7 @@ def is_found(config: schema.Upstream) -> bool:
 
 
 def _membership(
-    building: Building, config: schema.Upstream, where: Key, key: Hashable, upstream: Upstream, causes: Causes
+    building: Building, config: schema.Upstream, identity: Hashable, key: Hashable, upstream: Upstream, causes: Causes
 ) -> Membership | None:
     if not is_found(config):
         return None
@@ -72,7 +72,7 @@ def _membership(
             config.resolve == "once",
         ),
     )
-    knowns = [building.keep(("found", where, use.name, use.config), Known) for use in config.discover]
+    knowns = [building.keep(("found", identity, use.name, use.config), Known) for use in config.discover]
 
     def make() -> Membership:
         providers = [(building.make(use), known) for use, known in zip(config.discover, knowns, strict=True)]
@@ -85,7 +85,6 @@ def _membership(
 def _health_checks(
     building: Building,
     config: schema.Upstream,
-    where: Key,
     key: Hashable,
     upstream: Upstream,
     maker: PeerMaker,

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from functools import partial
+from itertools import chain, count
 from secrets import token_bytes
 from ssl import SSLContext
 from typing import Any
@@ -33,6 +34,7 @@ class Upstreams:
 
     def __init__(self, building: Building) -> None:
         self._building = building
+        self._inline: dict[Hashable, Upstream] = {}
 
     def find(self, name: str) -> Upstream:
         """
@@ -53,21 +55,38 @@ class Upstreams:
     def inline(self, servers: tuple[ServerAddress, ...], where: Key) -> Upstream:
         """
         An upstream without a name, with the defaults of a named one.
+
+        It is known by its servers: whoever names the same ones has the same upstream, wherever it stands in the file, now
+        and after a reload.
         """
+        key = ("servers", servers)
+        if key in self._inline:
+            return self._inline[key]
         module = self._building.registry.find("balance", "round_robin")
         config = schema.Upstream(
             name=", ".join(map(str, servers)),
             servers=tuple(schema.Server(to=to) for to in servers),
             balance=schema.Use("round_robin", module.Config(), module, where),
         )
-        return self._upstream(config, where)
+        upstream = self._inline[key] = self._upstream(config, where, key)
+        own = self._building.generation.own
+        # Two may look the same, and differ in TLS.
+        names = chain((config.name,), (f"{config.name} ({number})" for number in count(2)))
+        own[next(name for name in names if name not in own)] = upstream
+        return upstream
 
     def add(self, config: schema.Upstream) -> None:
         if not is_whole(config.balance) or not is_whole(config.servers):
             return
-        self._building.generation.upstreams[config.name] = self._upstream(config, ("upstream", config.name))
+        self._building.generation.upstreams[config.name] = self._upstream(
+            config, ("upstream", config.name), ("upstream", config.name)
+        )
 
-    def _upstream(self, config: schema.Upstream, where: Key) -> Upstream:
+    def _upstream(self, config: schema.Upstream, where: Key, identity: Hashable) -> Upstream:
+        """
+        :param where: its table, for problems.
+        :param identity: what it is known by over reloads.
+        """
         runtime = self._building.runtime
         read = self._building.root.source.disk.read
         tls = config.tls
@@ -84,7 +103,7 @@ class Upstreams:
         preface = announcement(config.proxy_protocol, None, None) if config.proxy_protocol else b""
         maker = PeerMaker(runtime.reactor, runtime.ticker, context, server_name, config.bind, preface)
         # Peers, their connections and what was set by hand are kept whatever is configured anew.
-        roster = self._building.keep(("roster", where), lambda: Roster(runtime.ticker))
+        roster = self._building.keep(("roster", identity), lambda: Roster(runtime.ticker))
 
         secret = b"" if config.sticky is None else self._secret(config.sticky, where)
 
@@ -101,9 +120,9 @@ class Upstreams:
             return upstream
 
         # The files are part of the key, so that a new certificate is used after a reload.
-        key = ("upstream", where, config, files)
+        key = ("upstream", identity, config, files)
         upstream = self._building.keep(key, make)
-        attend(self._building, config, where, key, upstream, maker)
+        attend(self._building, config, identity, key, upstream, maker)
         return upstream
 
     def _secret(self, config: schema.Sticky, where: Key) -> bytes:

@@ -45,7 +45,7 @@ class Service(Program):
         # Listeners that are closed, and whose connections are still draining.
         self._leaving: set[Listener] = set()
         self._hurried = False
-        servers = Control(lambda: {} if self.generation is None else self.generation.upstreams)
+        servers = Control(lambda: {} if self.generation is None else self.generation.all_upstreams)
         self.runtime.commands |= commands_of(servers)
         self.runtime.reports["upstreams"] = servers.state
 
