@@ -250,11 +250,42 @@ class WorkersTests(HealthCase):
 
     def test_listener(self) -> None:
         """
-        Who does not lead checks nobody.
+        Who does not lead checks nobody that the leader has anything to say of.
         """
+        self.checks.start()
+        self.advance(1)
+        self.say()
+        self.checks.stop()
         self.checks_of(self.other).start()
         self.advance(60)
         self.assertEqual(self.asked, [])
+
+    def test_unknown_to_the_leader(self) -> None:
+        """
+        What names and registries say to one worker they may not have said to the leader, or not yet: who has a server
+        that the leader says nothing of checks it itself, keeps that to itself, and believes the leader again when it
+        speaks.
+        """
+        first, second = self.peers
+        listener = self.checks_of(self.other)
+        self.board.broadcast("health/app/127.0.0.1:9001", "")
+        self.upstream.replace([first])
+        listener.start()
+        self.upstream.replace([first, second])
+        self.advance(1)
+        self.assertEqual((self.states(), self.asked), (["up", "down"], []))
+        self.advance(6)
+        self.assertEqual([peer for peer, _ in self.asked], [second])
+        self.say()
+        self.assertEqual(self.states(), ["up", "up"])
+        self.assertNotIn("health/app/127.0.0.1:9002", self.other.latest)
+        self.board.broadcast("health/app/127.0.0.1:9002", "ill")
+        self.assertEqual(self.states(), ["up", "down"])
+        self.advance(20)
+        self.assertEqual(self.asked, [])
+        self.board.broadcast("health/app/127.0.0.1:9002", None)
+        self.advance(12)
+        self.assertEqual([peer for peer, _ in self.asked], [second])
 
     def test_told(self) -> None:
         """
@@ -282,6 +313,10 @@ class WorkersTests(HealthCase):
         self.other.leads = True
         self.advance(6)
         self.assertEqual(len(self.asked), 2)
+        told: list[str] = []
+        self.other.tell = lambda topic, value: told.append(topic)
+        self.say()
+        self.assertEqual(sorted(told), ["health/app/127.0.0.1:9001", "health/app/127.0.0.1:9002"])
 
 
 class CausesTests(PoolCase):

@@ -1,7 +1,8 @@
 """
 Active health checks: the servers of an upstream are asked, again and again, whether they are well.
 
-Where several workers serve, the one that leads checks, and tells the others what it has concluded.
+Where several workers serve, the one that leads checks, and tells the others what it has concluded.  Each finds servers
+by itself, so that one may have some that the leader does not know (yet): these it checks itself.
 """
 
 from __future__ import annotations
@@ -185,6 +186,7 @@ class Patient:
         self._passed = 0
         self._failed = 0
         self._last: float | None = None
+        self._waited = False
 
     def start(self, spread: bool) -> None:
         """
@@ -209,7 +211,7 @@ class Patient:
         Called by the ticker: it is time for a check.
         """
         checks = self._checks
-        if not checks.board.leads:
+        if not checks.board.leads and not self._is_left_to_us():
             self._plan()
             return
         try:
@@ -220,6 +222,14 @@ class Patient:
         self._checking = checking = checks.check(peer, host)
         checking.addCallbacks(lambda _: self._checked(""), self._failed_check)
         checking.addErrback(self._broke)
+
+    def _is_left_to_us(self) -> bool:
+        """
+        Has the one that leads said nothing of it, for a whole interval?
+        """
+        board = self._checks.board
+        waited, self._waited = self._waited, self._checks.topic_of(self._peer) not in board.latest
+        return waited and self._waited
 
     def hear(self, why: str) -> None:
         """
@@ -261,8 +271,9 @@ class Patient:
         changed = self._standing.judge(not why)
         if changed or (why and not self._standing.well):
             self._checks.concluded(self._peer, why)
-        if changed or (why != before and not self._standing.well):
-            self._checks.board.broadcast(self._checks.topic_of(self._peer), why)
+        board, topic, well = self._checks.board, self._checks.topic_of(self._peer), self._standing.well
+        if board.leads and (changed or (why != before and not well) or topic not in board.latest):
+            board.broadcast(topic, "" if well else why)
 
     def _broke(self, failure: Failure) -> None:
         _log.failure("a health check went wrong, which is a fault of ours", failure)
