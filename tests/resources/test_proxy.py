@@ -873,6 +873,16 @@ class UpgradeTests(ProxyCase):
         server.says(b"pong")
         self.assertEqual(self.client.taken(), b"pong")
 
+    def test_counts_as_success(self) -> None:
+        """
+        A server that upgrades connections has not failed so many times in a row, whatever was in between.
+        """
+        self.begin()
+        (peer,) = self.conversation.peers
+        peer.failures = 4
+        self.asks(UPGRADE).says(SWITCH)
+        self.assertEqual(peer.failures, 0)
+
     def test_sent_too_early(self) -> None:
         """
         What the client sent before the 101 reaches the server after it.

@@ -18,6 +18,7 @@ from twistginx.errors import ConfigError
 from twistginx.interfaces import IDiscoveryModule
 from twistginx.registry import Plugin
 from twistginx.testing import MemoryServer
+from twistginx.upstream.control import Control
 
 SITE = """
 [[site]]
@@ -228,6 +229,15 @@ class HealthTests(AttendantsCase):
             self.assertIn(b" 500 ", client.take())
         self.assertIn(b" 503 ", server.get())
         self.assertEqual(server.connecting(), [])
+        server.advance(5.5)
+        (peer,) = self.upstream.peers
+        self.assertEqual(peer.max_connections, 1)
+        Control(lambda: {"app": self.upstream}).weigh("app", "*", 5)
+        self.assertEqual(peer.max_connections, 1)  # it is on trial, whatever else is said of it
+        client = server.connect()
+        client.send(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        server.accept().send(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        self.assertIsNone(peer.max_connections)
 
 
 class ConfigTests(AttendantsCase):

@@ -21,7 +21,7 @@ from twistginx.net.timers import Ticker
 from twistginx.upstream.control import Control
 from twistginx.upstream.pool import Upstream
 from twistginx.upstream.queue import Queue
-from twistginx.upstream.roster import PeerMaker
+from twistginx.upstream.roster import Order, PeerMaker
 from twistginx.upstream.round_robin import RoundRobin
 
 REFUSED = ProxyError("connection_refused")
@@ -272,16 +272,27 @@ class MemberTests(GroupCase):
         self.upstream.members([self.server(1), self.server(2)])
         one, two = self.upstream.peers
         self.assertEqual((one.share, two.share), (10, 10))
-        self.upstream.set_health(one, False, "x")
-        self.upstream.set_health(one, True)
-        seen = []
-        for _ in range(11):
-            seen.append(one.share)
-            self.advance(2)
-        self.assertEqual(seen[0], 1)
-        self.assertEqual(seen, sorted(seen))
-        self.assertEqual((seen[-1], two.share, len(self.ticker)), (10, 10, 0))
-        self.assertIn(5, seen)
+        for out, back in (
+            (lambda: self.upstream.set_health(one, False, "x"), lambda: self.upstream.set_health(one, True)),
+            (lambda: self.upstream.trip(one, True), lambda: self.upstream.trip(one, False)),
+            (
+                lambda: self.upstream.give_order(one, Order(state="disabled")),
+                lambda: self.upstream.give_order(one, Order()),
+            ),
+        ):
+            out()
+            back()
+            seen = []
+            for _ in range(11):
+                seen.append(one.share)
+                self.advance(2)
+            self.assertEqual(seen[0], 1)
+            self.assertEqual(seen, sorted(seen))
+            self.assertEqual((seen[-1], two.share, len(self.ticker)), (10, 10, 0))
+            self.assertIn(5, seen)
+        self.upstream.give_order(one, Order(state="draining"))
+        self.upstream.give_order(one, Order())
+        self.assertEqual(one.share, 10)
 
 
 class ControlTests(GroupCase):

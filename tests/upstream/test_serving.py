@@ -134,6 +134,22 @@ class LimitTests(ServingCase):
         server.send(OK)
         self.assertEqual(self.upstream.roster.full, set())
 
+    def test_workers(self) -> None:
+        """
+        What a server may have is divided among the workers, rounded down; each has one, at least.
+        """
+        options = """
+            servers = [
+                { to = "10.0.0.1:80", max_connections = 7 },
+                { to = "10.0.0.2:80", max_connections = 1 },
+                "10.0.0.3:80",
+            ]"""
+        self.serve(options)
+        for workers, parts in ((3, [2, 1, None]), (1, [7, 1, None])):
+            self.server.runtime.workers = workers
+            self.reload(options)
+            self.assertEqual([peer.max_connections for peer in self.upstream.peers], parts)
+
     def test_no_queue(self) -> None:
         """
         ``queue = 0`` lets nobody wait.

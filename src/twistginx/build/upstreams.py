@@ -110,7 +110,9 @@ class Upstreams:
         def make() -> Upstream:
             balancer = self._building.make(config.balance)
             sticky = None if config.sticky is None else Sticky(config.name, config.sticky, secret)
-            upstream = Upstream(config.name, config, (), balancer, runtime.ticker, maker, roster, sticky)
+            upstream = Upstream(
+                config.name, config, (), balancer, runtime.ticker, maker, roster, sticky, runtime.workers
+            )
             found = [
                 self._building.attempt((*where, "servers", index), partial(upstream.peer_for, server.to, server))
                 for index, server in enumerate(config.servers)
@@ -120,7 +122,7 @@ class Upstreams:
             return upstream
 
         # The files are part of the key, so that a new certificate is used after a reload.
-        key = ("upstream", identity, config, files)
+        key = ("upstream", identity, config, files, runtime.workers)
         upstream = self._building.keep(key, make)
         attend(self._building, config, identity, key, upstream, maker)
         return upstream

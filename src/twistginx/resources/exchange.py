@@ -103,11 +103,14 @@ class Exchange(Attempts):
         From here on, bytes go both ways until one side ends.
         """
         connection, self._connection = self._connection, None
-        assert connection is not None
+        peer = self._peer
+        assert connection is not None and peer is not None
+        if peer.failures:
+            self._upstream.succeeded(peer)
         request = self._request
         head.put(requestid.LOWER, requestid.NAME, request.request_id)
         if self._upstream.attentive:
-            self._upstream.answered(self._peer, request, head, self._sent_at)  # type: ignore[arg-type]
+            self._upstream.answered(peer, request, head, self._sent_at)
         request.start(head)
         if request.ended:  # a policy has answered instead
             connection.abort()

@@ -49,13 +49,19 @@ class Group:
     :ivar roster: what outlives this object.
     """
 
-    def __init__(self, name: str, ticker: Ticker, maker: PeerMaker | None, roster: Roster | None) -> None:
+    def __init__(
+        self, name: str, ticker: Ticker, maker: PeerMaker | None, roster: Roster | None, workers: int = 1
+    ) -> None:
+        """
+        :param workers: how many processes share the work, and so what a server may have at a time.
+        """
         self.name = name
         self.peers: tuple[Peer, ...] = ()
         self.available: tuple[Peer, ...] = ()
         self.roster = Roster(ticker) if roster is None else roster
         self._maker = maker
         self._ticker = ticker
+        self._workers = workers
         self._backups: tuple[Peer, ...] = ()
         self._last_resort: tuple[Peer, ...] = ()
         self._keys: dict[Peer, Hashable] = {}
@@ -136,9 +142,11 @@ class Group:
         """
         peer.tripped = tripped
         live = self._live
-        server = live._servers.get(peer)
-        usual = None if server is None else server.max_connections
-        peer.max_connections = usual if limit is None else limit
+        if limit is None:
+            live.roster.trials.pop(peer, None)
+        else:
+            live.roster.trials[peer] = limit
+        peer.max_connections = live._limit_of(peer)
         live._measure(peer)
         live.assess()
 
@@ -250,11 +258,22 @@ class Group:
         if server is not None:
             peer.weight = server.weight
             peer.backup = server.backup
-            peer.max_connections = server.max_connections
+            peer.max_connections = self._limit_of(peer)
         if order.weight is not None:
             peer.weight = order.weight
         peer.order = order.state
         self._measure(peer)
+
+    def _limit_of(self, peer: Peer) -> int | None:
+        """
+        How many requests and streams ``peer`` may have at a time from this process; None: any number.
+
+        What is left over when they are divided nobody has, so that a server never has more than it is said to bear; but
+        each process has one, at least: it would have to send everybody away otherwise.
+        """
+        server = self._servers.get(peer)
+        limit = None if server is None else server.max_connections
+        return self.roster.trials.get(peer, None if limit is None else max(1, limit // self._workers))
 
     def _measure(self, peer: Peer) -> None:
         """
@@ -270,6 +289,7 @@ class Group:
         peer.leaving = True
         roster.rest.close([peer])
         roster.full.discard(peer)
+        roster.trials.pop(peer, None)
         roster.slow_start.forget(peer)
         self._end_outage(peer)
         if self._forget is not None:
@@ -300,7 +320,7 @@ class Group:
         Note, and log, that the state of ``peer`` is another.
         """
         before, peer.state, peer.since = peer.state, state, time()
-        if state == "up" and before in ("out", "down"):
+        if state == "up" and before != "draining":  # who drained had work all the time
             self.roster.slow_start.begin(peer)
         outage = self.roster.out.get(peer)
         unknown = state == "down" and not peer.last_error

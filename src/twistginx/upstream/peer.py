@@ -43,7 +43,7 @@ class Peer:
     :ivar weight: as it is configured, or set by hand; at least 1.
     :ivar share: what it takes of the load now, in proportion to others (int, at least 1): what balancers go by.
     :ivar backup: it is for when no other is up.
-    :ivar max_connections: how many requests and streams it may have at a time; None: any number.
+    :ivar max_connections: how many requests and streams it may have at a time from this process; None: any number.
     :ivar linger: seconds that a connection to it may rest; learned (see ``upstream.rest``).
     :ivar resting: the connections to it that rest; the last one came last.
     :ivar leaving: no connection to it is to rest any more.

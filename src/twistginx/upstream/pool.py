@@ -57,6 +57,7 @@ class Upstream(Group):
         maker: PeerMaker | None = None,
         roster: Roster | None = None,
         sticky: Sticky | None = None,
+        workers: int = 1,
     ) -> None:
         """
         :param config: the limits; ``config.schema.Upstream`` has them.
@@ -65,8 +66,9 @@ class Upstream(Group):
         :param maker: makes the peers of ``members`` and ``peer_for``.
         :param roster: of the upstream that this one is to replace.
         :param sticky: the cookies by which clients come back; None: they do not.
+        :param workers: how many processes share the work.
         """
-        super().__init__(name, ticker, maker, roster)
+        super().__init__(name, ticker, maker, roster, workers)
         # An upstream of one route alone is named by its servers, and its timeouts are set in that route.
         self._key = "" if ":" in name else f"upstream.{name}."
         timeouts = config.timeouts

@@ -100,6 +100,7 @@ class Roster:
     :ivar leaving: those that have left and may still have work.
     :ivar orders: by label.
     :ivar full: peers that have as many requests as they may.
+    :ivar trials: peers that a circuit breaker tries, and how many requests each may have meanwhile.
     :ivar out: peers that are left out for a while.
     """
 
@@ -109,6 +110,7 @@ class Roster:
         self.leaving: dict[Hashable, Peer] = {}
         self.orders: dict[bytes, Order] = {}
         self.full: set[Peer] = set()
+        self.trials: dict[Peer, int] = {}
         self.out: dict[Peer, Outage] = {}
         self.rest = Rest(ticker)
         self.queue = Queue(ticker)

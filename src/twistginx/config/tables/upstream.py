@@ -66,7 +66,8 @@ class Server:
         "tls:host:port", or a client endpoint string.
     :ivar weight: how much of the load it takes, relative to the others.
     :ivar backup: it is used only while no other server is up, or has room.
-    :ivar max_connections: how many requests and streams it may have at a time, from each worker; None: any number.
+    :ivar max_connections: how many requests and streams it may have at a time; None: any number.  They are divided
+        among the workers, each of which has one at least.
     """
 
     to: ServerAddress
