@@ -82,7 +82,7 @@ class Breakers:
         ``peer`` has been left alone long enough: one request is to say how it is.
         """
         breaker = self._breakers[peer]
-        del self._cuts[peer]
+        self._ticker.forget(self._cuts.pop(peer))
         breaker.try_again()
         self._upstream.trip(peer, False, limit=1)
 
