@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import shutil
+import signal
 from base64 import b64encode
 from functools import cache
 from pathlib import Path
@@ -69,6 +71,12 @@ class Etcd:
         End.
         """
         self._running.stop()
+
+    def signal(self, signum: int) -> None:
+        """
+        Have it stand still, or go on.
+        """
+        os.kill(self._running.pid, signum)
 
     def remove(self) -> None:
         """
@@ -208,6 +216,55 @@ class KeysTests(TestCase):
         self.assertIn("connection_refused", await self.told.next())
         self.assertEqual(await self.told.next(), ["10.0.0.1:80"])
 
+    async def test_member_that_answers(self) -> None:
+        """
+        A member that is away is not asked again and again, and the log does not tell of it each time.
+        """
+        await self.put("a", "10.0.0.1:80")
+        self.begin(endpoints=[f"http://127.0.0.1:{free_port()}", self.server.address], interval="50ms")
+        self.assertIn("connection_refused", await self.told.next())
+        for _ in range(3):
+            self.assertEqual(await self.told.next(), ["10.0.0.1:80"])
+
+    async def test_compacted(self) -> None:
+        """
+        A watch that would begin with what etcd has forgotten is ended, and the keys are read again.
+        """
+        await self.put("a", "10.0.0.1:80")
+        await self.put("b", "10.0.0.2:80")
+        now = (await self.ask("/v3/kv/range", key=encoded("x")))["header"]["revision"]
+        await self.ask("/v3/kv/compaction", revision=now, physical=True)
+        read = etcd.Keys._read
+
+        async def stale(keys: etcd.Keys, member: Asking) -> int:
+            await read(keys, member)
+            self.patch(etcd.Keys, "_read", read)
+            return 0
+
+        self.patch(etcd.Keys, "_read", stale)
+        self.begin()
+        for _ in range(2):
+            self.assertEqual(await self.told.next(), ["10.0.0.1:80", "10.0.0.2:80"])
+        await self.delete("a")
+        self.assertEqual(await self.told.next(), ["10.0.0.2:80"])
+
+    async def test_standstill(self) -> None:
+        """
+        An etcd that stands still while it is watched is noticed, and asked until it goes on.
+        """
+        await self.put("a", "10.0.0.1:80")
+        self.begin(interval="200ms", timeout="200ms")
+        self.assertEqual(await self.told.next(), ["10.0.0.1:80"])
+        self.server.signal(signal.SIGSTOP)
+        try:
+            while "in time" not in (said := await self.told.next()):
+                self.assertEqual(said, ["10.0.0.1:80"])
+        finally:
+            self.server.signal(signal.SIGCONT)
+        await self.put("a", "10.0.0.7:80")
+        while await self.told.next() != ["10.0.0.7:80"]:
+            pass
+
     async def test_restart(self) -> None:
         """
         When etcd was away, what it says then is told.
@@ -231,8 +288,12 @@ class KeysTests(TestCase):
         await self.ask("/v3/auth/user/grant", user="root", role="root")
         await self.ask("/v3/auth/enable")
         try:
-            self.begin(user="root", password="secret")
+            provider = self.begin(user="root", password="secret", watch=False, interval="50ms")
             self.assertEqual(await self.told.next(), ["10.0.0.1:80"])
+            provider._token = "expired.1"
+            self.assertEqual(await self.told.next(), ["10.0.0.1:80"])
+            self.assertNotEqual(provider._token, "expired.1")
+            provider.end()
             self.told = Told()
             self.begin(user="root", password="wrong")
             self.assertIn("authentication failed", await self.told.next())

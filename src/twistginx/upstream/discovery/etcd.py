@@ -15,6 +15,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.web.http import UNAUTHORIZED
 from zope.interface import implementer, moduleProvides
 
 from twistginx.config.address import ServerAddress
@@ -158,8 +159,9 @@ class Keys:
 
     async def _follow(self) -> None:
         failures = 0
+        members = self._members
         while True:
-            member = self._members[failures % len(self._members)]
+            member = members[0]
             try:
                 revision = await self._read(member)
                 failures = 0
@@ -173,6 +175,8 @@ class Keys:
             except (ProxyError, ValueError, KeyError, TypeError) as error:
                 self._token = None  # it may have expired
                 failures += 1
+                # Who answers is asked again the next time; who does not is asked last.
+                members = [*members[1:], member]
                 label = f"{member.peer.label.decode()}: "
                 self._finding.missed(label + str(error).replace(label, ""))
                 if self._finding is None:
@@ -206,9 +210,12 @@ class Keys:
         return int(answer["header"]["revision"])
 
     async def _ask(self, member: Asking, target: bytes, question: dict[str, Any]) -> dict[str, Any]:
-        answer = await member.ask(
-            b"POST", target, self._config.timeout, await self._fields(member), json.dumps(question).encode()
-        )
+        body = json.dumps(question).encode()
+        known = self._token
+        answer = await member.ask(b"POST", target, self._config.timeout, await self._fields(member), body)
+        if answer.status == UNAUTHORIZED and known is not None:
+            self._token = None  # it has expired
+            answer = await member.ask(b"POST", target, self._config.timeout, await self._fields(member), body)
         return _result(answer.status, answer.body)
 
     async def _fields(self, member: Asking) -> list[tuple[bytes, bytes]]:
