@@ -39,7 +39,7 @@ class UpstreamFaultsTests(SynchronousTestCase):
         asyncio.run(trial.run(rounds=1, seconds=0.1))
         tally = trial.tally
         log = trial.log.read_text()
-        self.assertEqual((tally.lost, tally.twice), ([], []), log)
+        self.assertEqual((tally.lost, tally.twice, tally.invented, tally.unexplained), ([], [], [], []), log)
         self.assertGreater(tally.answers["GET 200"], 200)
         # All that is lost is what nobody may send again: as many POSTs as there are clients, for each fault, at most.
         self.assertLessEqual(len(tally.refused), 10 * len(FAULTS))

@@ -8,12 +8,18 @@ Run it by hand for more than the suite has time for::
 It prints what was done, and what came of it:
 
 lost
-    A GET or a PUT that was not answered with 200 by the server that has processed it.  There may be none.
+    A GET or a PUT that the client has not seen answered with 200 by a server that has written down that it did it.
+    There may be none.  The client asks once: it does not try again itself.
 twice
-    A POST that was processed more than once.  There may be none.
+    A POST of which more than one head has reached the servers, whatever came of it.  There may be none.
+invented
+    A POST that was answered with 200 and that no server has processed.  There may be none.
 refused
     A POST that was answered with an error: it was under way at a server that died, or did not answer in time.  Nobody
     can know whether it was processed, so that it must not be sent again.
+unexplained
+    Of those, any that was refused for another reason than these, such as that no server could be reached: three others
+    could.  There may be none.
 """
 
 from __future__ import annotations
@@ -36,7 +42,8 @@ from attrs import define, field, frozen
 
 from tests.functional.peers import accepts, free_port, python_environment
 
-#: A server that writes down what it processes, before it answers; while there is a file C{slow.PORT}, it is slow.
+#: A server that writes down what reaches it, and what it processes, before it answers; while there is a file
+#: C{slow.PORT}, it is slow.
 SERVER = r"""
 import asyncio
 import os
@@ -52,10 +59,12 @@ async def serve(reader, writer):
         while True:
             head = await reader.readuntil(b"\r\n\r\n")
             method, target, _ = head.split(b" ", 2)
+            if target != b"/healthz":
+                os.write(processed, b"reached " + method + b" " + target + b"\n")
             length = [line[15:] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
             await reader.readexactly(int(length[0]) if length else 0)
             if target != b"/healthz":
-                os.write(processed, method + b" " + target + b"\n")
+                os.write(processed, b"processed " + method + b" " + target + b"\n")
             await asyncio.sleep(1.0 if os.path.exists(slow) else 0.002)
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(target), target))
             await writer.drain()
@@ -93,6 +102,9 @@ listen = "tcp:{port}:interface=127.0.0.1"
     proxy = {{ upstream = "app" }}
 """
 
+#: Why a POST may be refused: words of L{twistginx.errors.REASONS}.  It had been sent then.
+UNKNOWN = frozenset((b"connection_terminated", b"http_response_timeout"))
+
 #: What is asked, in turn.
 METHODS = ("GET", "GET", "POST", "PUT")
 
@@ -125,7 +137,9 @@ class Tally:
     answers: Counter[str] = field(factory=Counter)
     lost: list[str] = field(factory=list)
     refused: list[str] = field(factory=list)
+    unexplained: list[str] = field(factory=list)
     twice: list[str] = field(factory=list)
+    invented: list[str] = field(factory=list)
     slowest: float = 0.0
 
 
@@ -193,9 +207,9 @@ class Server:
             self._process.kill()
             self._process.wait()
 
-    def processed(self) -> list[str]:
+    def written(self) -> list[str]:
         """
-        What it has processed, as C{POST /17}.
+        What it has written down: C{reached POST /17}, C{processed POST /17}.
         """
         path = self._directory / f"processed.{self.port}"
         return path.read_text().splitlines() if path.exists() else []
@@ -237,6 +251,7 @@ class Trial:
         self.port = free_port()
         self.servers = [Server(directory, free_port()) for _ in range(4)]
         self.tally = Tally()
+        self._answered: list[str] = []
         #: The faults, and whose they were, in order.
         self.done: list[tuple[str, int]] = []
         self.log = directory / "log"
@@ -349,9 +364,14 @@ class Trial:
                 status, answer, head = type(error).__name__, b"", b""
             self.tally.slowest = max(self.tally.slowest, time.monotonic() - began)
             self.tally.answers[f"{method} {status}"] += 1
-            if status != "200" or answer != target.encode():
+            if status == "200" and answer == target.encode():
+                self._answered.append(f"{method} {target}")
+            else:
                 missed = self.tally.refused if method == "POST" else self.tally.lost
                 missed.append(f"{method} {target}: {status} {head!r}")
+                why = re.search(rb"(?i)\r\nproxy-status: *twistginx; *error=([a-z_]+)", head)
+                if method == "POST" and (why is None or why[1] not in UNKNOWN):
+                    self.tally.unexplained.append(missed[-1])
             if (status != "200" or b"\r\nconnection: close" in head.lower()) and writer is not None:
                 writer.close()
                 reader = writer = None
@@ -360,8 +380,12 @@ class Trial:
             writer.close()
 
     def _count(self) -> None:
-        done = Counter(line for server in self.servers for line in server.processed())
-        self.tally.twice = [line for line, count in done.items() if line.startswith("POST") and count > 1]
+        written = Counter(line for server in self.servers for line in server.written())
+        tally = self.tally
+        tally.twice = [line for line, count in written.items() if line.startswith("reached POST") and count > 1]
+        for each in self._answered:
+            if not written[f"processed {each}"]:
+                (tally.invented if each.startswith("POST") else tally.lost).append(f"{each}: 200 from nobody")
 
 
 def wait_until(ready: Callable[[], bool], what: str) -> None:
@@ -395,10 +419,11 @@ def main() -> int:
         print(
             f"{options.rounds} rounds of {', '.join(FAULTS)}: {dict(tally.answers)}, the slowest {tally.slowest:.2f} s"
         )
-        print(f"lost: {len(tally.lost)}, twice: {len(tally.twice)}, refused: {len(tally.refused)}")
-        for each in (*tally.lost[:10], *tally.twice[:10]):
-            print(each)
-    return 1 if tally.lost or tally.twice else 0
+        none = {name: getattr(tally, name) for name in ("lost", "twice", "invented", "unexplained")}
+        print(", ".join(f"{name}: {len(each)}" for name, each in none.items()), f"(refused: {len(tally.refused)})")
+        for each in none.values():
+            print(*each[:10], sep="\n", end="\n" if each else "")
+    return 1 if any(none.values()) else 0
 
 
 if __name__ == "__main__":
