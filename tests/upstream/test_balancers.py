@@ -369,6 +369,22 @@ class RingTests(SynchronousTestCase):
                 work.begin(keyed(b"hot"))
             self.assertEqual(max(peer.active for peer in work.peers), most)
 
+    def test_popular_keys_are_remembered(self) -> None:
+        """
+        That a key is known to be popular changes nothing about whose it is, also when servers come and go.
+        """
+        peers = servers(*[10] * 30)
+        balancer = by_key(1.25)
+        work = Work(balancer, peers)
+        for number in range(700):
+            if number == 400:
+                work.peers = peers = peers[:20]
+            key = b"hot" if number % 3 else b"%d" % number
+            fresh = by_key(1.25).pick(peers, keyed(key), ())
+            self.assertIs(work.begin(keyed(key)), fresh)
+        self.assertLess(len(balancer._ring._orders), 65)
+        self.assertGreater(len(balancer._ring._orders), 0)
+
     def test_few_stay_together(self) -> None:
         """
         The parallel requests of one client are not torn apart while there is little to do.

@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from functools import lru_cache
 from socket import AF_INET6, inet_aton, inet_pton
-from typing import Any, Final
+from typing import Any
 
 from attrs import Attribute, field, frozen
 from zope.interface import moduleProvides
@@ -21,9 +20,6 @@ moduleProvides(IBalanceModule)
 
 name = "ip_hash"
 api = 1
-
-#: Of how many clients it is known where they are on the ring.
-_REMEMBERED: Final = 4096
 
 
 @frozen
@@ -66,20 +62,18 @@ class IPHash:
     """
 
     def __init__(self, ipv4: int = 24, ipv6: int = 64) -> None:
-        self._ipv4 = 32 - ipv4
-        self._ipv6 = 128 - ipv6
+        self._ipv4 = (1 << 32) - (1 << 32 - ipv4)
+        self._ipv6 = (1 << 128) - (1 << 128 - ipv6)
         self._ring = Ring()
         self._turns = RoundRobin()
         self.forget = self._ring.forget
-        # A client has many requests.
-        self._position = lru_cache(_REMEMBERED)(self.position)
 
     def pick(self, peers: Sequence[Candidate], request: Any, tried: Collection[Candidate]) -> Candidate | None:
         """
         Whose the network of the client is.
         """
         address = b"" if request is None else request.client_ip
-        at = self._position(address) if address else None
+        at = self.position(address) if address else None
         if at is None:
             return self._turns.pick(peers, request, tried)
         return self._ring.owner(peers, at, tried)
@@ -89,15 +83,15 @@ class IPHash:
         Where the network of ``address`` is on the ring; None when it is no address.
         """
         try:
-            if b":" in address:
-                bits = int.from_bytes(inet_pton(AF_INET6, address.partition(b"%")[0].decode("ascii")))
-                if bits >> 32 != 0xFFFF:
-                    return position(b"%x/6" % (bits >> self._ipv6))
-                bits &= 0xFFFFFFFF  # an IPv4 address, mapped (RFC 4291 section 2.5.5.2)
-            elif address.count(b".") == 3:
+            if b":" not in address:
+                if address.count(b".") != 3:
+                    return None
                 bits = int.from_bytes(inet_aton(address.decode("ascii")))
             else:
-                return None
+                bits = int.from_bytes(inet_pton(AF_INET6, address.partition(b"%")[0].decode("ascii")))
+                if bits >> 32 != 0xFFFF:
+                    return position((bits & self._ipv6).to_bytes(16))
+                bits &= 0xFFFFFFFF  # an IPv4 address, mapped (RFC 4291 section 2.5.5.2)
         except (OSError, ValueError):
             return None
-        return position(b"%x/4" % (bits >> self._ipv4))
+        return position((bits & self._ipv4).to_bytes(4))

@@ -11,7 +11,7 @@ to the next on the ring (Mirrokni, Thorup, Zadimoghaddam: Consistent Hashing wit
 from __future__ import annotations
 
 from bisect import bisect
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from hashlib import blake2b
 from typing import Final
 from zlib import crc32
@@ -24,6 +24,10 @@ _POINTS: Final = 16
 _MOST: Final = 65_536
 #: So many at once are never too many, so that a client's parallel requests stay together.
 FREE: Final = 16
+
+#: A key that has made so many busy is popular: it is remembered, for so many keys, who comes next after whom.
+_POPULAR: Final = 4
+_ORDERS: Final = 64
 
 #: The lower bits of a point say whose it is.
 _OWNER: Final = 0xFFFF
@@ -47,7 +51,7 @@ class Ring:
     :ivar active: how much is under way at them, in all; true where ``began`` and ``ended`` are called.
     """
 
-    __slots__ = ("_known", "_members", "_peers", "_points", "_total", "active", "bound")
+    __slots__ = ("_known", "_members", "_orders", "_peers", "_points", "_total", "active", "bound")
 
     def __init__(self, bound: float = 0.0) -> None:
         self.bound = bound
@@ -57,6 +61,7 @@ class Ring:
         self._points: list[int] = []
         self._total = 0
         self._known: dict[bytes, list[int]] = {}
+        self._orders: dict[int, tuple[int, ...]] = {}
 
     def began(self, peer: Candidate) -> None:
         """
@@ -99,26 +104,41 @@ class Ring:
         """
         The next on the ring that is not busy; when all are, the next that has not been tried.
         """
-        points = self._points
         peers = self._peers
         # How much each tenth of a weight may have under way.
         part = self.bound * (self.active + 1) / self._total
         second = None
-        seen = set()
-        for at in range(start - len(points), start):
-            index = points[at] & _OWNER
-            if index in seen:
-                continue
-            seen.add(index)
+        passed = 0
+        order = self._orders.get(start)
+        for index in self._after(start) if order is None else order:
             peer = peers[index]
             if not tried or peer not in tried:
                 active = peer.begun - peer.ended
                 if not part or active < FREE or active < part * peer.share:
-                    return peer
+                    break
                 second = second or peer
-            if len(seen) == len(peers):
-                break
-        return second
+            passed += 1
+        else:
+            peer = second  # type: ignore[assignment]  # it may be None
+        if order is None and passed >= _POPULAR:
+            if len(self._orders) >= _ORDERS:
+                self._orders.clear()
+            self._orders[start] = tuple(self._after(start))
+        return peer
+
+    def _after(self, start: int) -> Iterator[int]:
+        """
+        All peers, as their indices, in the order in which they come on the ring.
+        """
+        points = self._points
+        seen = set()
+        for at in range(start - len(points), start):
+            index = points[at] & _OWNER
+            if index not in seen:
+                yield index
+                seen.add(index)
+                if len(seen) == len(self._peers):
+                    return
 
     def _make(self, peers: Sequence[Candidate]) -> None:
         """
@@ -135,6 +155,7 @@ class Ring:
             points += [point | index for point in self._points_of(peer.label, count)]
         points.sort()
         self._points = points
+        self._orders.clear()
 
     def _points_of(self, label: bytes, count: int) -> list[int]:
         """
