@@ -112,7 +112,7 @@ class FoundTests(AttendantsCase):
         """
         Nothing is another when the configuration is not.
         """
-        text = 'servers_file = "servers.txt"\nhealth = "/"\nbreaker = {}'
+        text = 'servers_file = "servers.txt"\nhealth = "/"\nbreaker = true'
         server = self.serve(text, {"servers.txt": b"127.0.0.1:9001\n"})
         before = (self.upstream, self.upstream.peers, self.upstream.attendants)
         server.load(self.config(text))
@@ -273,6 +273,7 @@ class ConfigTests(AttendantsCase):
             ),
             ('servers = ["a:1"]\nresolve = "never"', "upstream.app.resolve", '"always" or "once"'),
             ('servers = ["a:1"]\nbreaker = { ratio = 2 }', "upstream.app.breaker.ratio", "up to 1"),
+            ('servers = ["a:1"]\nbreaker = "on"', "upstream.app.breaker", "expected true, or a table"),
             ('servers = ["a:1"]\nhealth = { pth = "/" }', "upstream.app.health.pth", 'did you mean "path"'),
         ):
             with self.subTest(upstream=upstream):

@@ -202,6 +202,13 @@ class ClientTLS(TLSLayer):
         self.keep_session()
         super().connectionLost(reason)
 
+    def loseConnection(self) -> None:
+        """
+        The same, when it is we who end it.
+        """
+        self.keep_session()
+        super().loseConnection()
+
     def keep_session(self) -> None:
         """
         Let later connections resume this one's session.  In TLS 1.3 the server sends it after the handshake, so there

@@ -222,7 +222,7 @@ class Breaker:
     """
     ``breaker``: a server of whose answers too many are failures (5xx, broken or late answers, refused connections) gets
     no requests for a while, then one, and all again when that succeeds.  When it has happened to all servers, requests
-    are answered 503 at once.
+    are answered 503 at once.  ``breaker = true`` has all defaults.
 
     :ivar ratio: the share of failures, above 0 and up to 1.
     :ivar window: over which they are counted.
@@ -234,6 +234,15 @@ class Breaker:
     window: Duration = field(default=Duration(10), validator=positive)
     minimum: int = field(default=20, validator=at_least(1))
     pause: Duration = field(default=Duration(5), validator=positive)
+
+    @classmethod
+    def from_shorthand(cls, value: object) -> dict[str, object]:
+        """
+        ``breaker = true``.
+        """
+        if value is not True:
+            raise ValueError("expected true, or a table")
+        return {}
 
     @ratio.validator
     def _check_ratio(self, attribute: Attribute[Any], value: float) -> None:
