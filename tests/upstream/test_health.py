@@ -160,6 +160,24 @@ class HealthTests(HealthCase):
         self.say()
         self.assertEqual(third.state, "up")
 
+    def test_ill_newcomer(self) -> None:
+        """
+        When its first check fails, the log says what is wrong with it, once.
+        """
+        self.checks.start()
+        self.advance(1)
+        self.say()
+        third = Peer(ServerAddress.parse("127.0.0.1:9003"), self.reactor, self.ticker)
+        with capturedLogs() as events:
+            self.upstream.replace([*self.peers, third])
+            for _ in range(3):
+                self.advance(6)
+                self.say(p9003="connection_refused")
+        self.assertEqual(
+            [formatEvent(event) for event in events],
+            ["app: 127.0.0.1:9003 is checked before it is used", "app: 127.0.0.1:9003 is down: connection_refused"],
+        )
+
     def test_nobody_else(self) -> None:
         """
         Where nobody else is up, it is used at once.

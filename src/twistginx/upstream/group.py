@@ -125,9 +125,13 @@ class Group:
 
         :param why: it is not healthy, for the log and the status; empty when nobody knows yet.
         """
+        unknown = not peer.last_error
         if not healthy:
             peer.last_error = why
-        if peer.healthy is not healthy:
+        if peer.healthy is healthy:
+            if unknown and why and peer.state == "down":
+                self._tell(peer)  # it was down because nobody knew
+        else:
             peer.healthy = healthy
             if healthy:
                 # Who has passed its checks again is not left out any longer for what requests met before.
@@ -317,12 +321,18 @@ class Group:
 
     def _turn(self, peer: Peer, state: State) -> None:
         """
-        Note, and log, that the state of ``peer`` is another.
+        Note, and say in the log, that the state of ``peer`` is another.
         """
         before, peer.state, peer.since = peer.state, state, time()
         if state == "up" and before != "draining":  # who drained had work all the time
             self.roster.slow_start.begin(peer)
-        outage = self.roster.out.get(peer)
+        self._tell(peer)
+
+    def _tell(self, peer: Peer) -> None:
+        """
+        Say in the log how ``peer`` is.
+        """
+        state, outage = peer.state, self.roster.out.get(peer)
         unknown = state == "down" and not peer.last_error
         _log.emit(
             LogLevel.warn if state in ("out", "down", "tripped") and not unknown else LogLevel.info,
