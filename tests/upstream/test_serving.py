@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from twistginx.build import upstreams as build_upstreams
 from twistginx.config.dump import dump
 from twistginx.errors import ConfigError
 from twistginx.testing import Connection, MemoryServer
@@ -304,6 +305,20 @@ class StickyTests(ServingCase):
         self.assertNotEqual(self.to(), [other])
         self.accept().send(OK)
         self.assertNotIn(self.cookie(client.take()), (b"", second))
+
+    def test_machine_without_a_secret(self) -> None:
+        """
+        Where the machine has none, it is one that all workers are given.
+        """
+        self.patch(build_upstreams, "machine_secret", lambda: None)
+        codes = []
+        for secret in (b"a" * 32, b"a" * 32, b"b" * 32):
+            server = self.serve(TWO)
+            server.runtime.secret = secret
+            self.reload(TWO + "sticky = true")
+            codes.append(self.upstream.sticky.code(b"10.0.0.1:80"))
+        self.assertEqual(codes[0], codes[1])
+        self.assertNotEqual(codes[0], codes[2])
 
     def test_draining(self) -> None:
         """

@@ -5,6 +5,8 @@ A generation: everything that serves one version of the configuration, and what 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
+from secrets import token_bytes
 from typing import Any
 
 from attrs import define, field, frozen
@@ -36,6 +38,7 @@ class Runtime:
     :ivar board: where the workers tell each other what they have found out.
     :ivar workers: how many processes share the work.  What the configuration allows the server as a whole is divided by
         it.
+    :ivar secret: what all workers have, and nobody else, for as long as they serve.
     :ivar reports: what there is to report of this process beside its counters, as JSON, by name.
     :ivar commands: what an operator can do to the running configuration, by name; each takes the request and gives the
         answer, as JSON, and raises ValueError when it cannot.
@@ -49,6 +52,7 @@ class Runtime:
     memory: EmbeddedStore | None = None
     board: Board = field(factory=Board)
     workers: int = 1
+    secret: bytes = field(factory=partial(token_bytes, 32), repr=False)
     reports: dict[str, Callable[[], Any]] = field(factory=dict)
     commands: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = field(factory=dict)
 

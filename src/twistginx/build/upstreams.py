@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Hashable
 from functools import partial
 from itertools import chain, count
-from secrets import token_bytes
 from ssl import SSLContext
 from typing import Any
 
@@ -136,8 +135,8 @@ class Upstreams:
         secret = machine_secret()
         if secret is None:
             # Containers often have no machine-id.
-            self._building.warn((*where, "sticky"), "has no secret: workers do not agree, and a restart forgets")
-            secret = self._building.keep(("sticky",), lambda: token_bytes(32))
+            self._building.warn((*where, "sticky"), "has no secret, nor has this machine: a restart forgets who was where")
+            secret = self._building.runtime.secret
         return secret
 
     def _context(self, config: schema.Upstream, ca: str | None, certificate: Any, files: Hashable) -> SSLContext | None:

@@ -147,6 +147,7 @@ class Master(Program):
             "error_log": [log.path, log.level] if isinstance(log, ErrorLog) else None,
             "descriptors": self.runtime.capacity.descriptors,
             "commands": list(self._applied.values()),
+            "secret": self.runtime.secret.hex(),
         }
         assert self.runtime.memory is not None
         return details, [(_MEMORY, self.runtime.memory.fileno()), *_passed(self.listeners.values())]

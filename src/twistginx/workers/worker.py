@@ -111,6 +111,7 @@ class Worker:
         runtime = service.runtime
         runtime.capacity.descriptors = details["descriptors"]
         runtime.workers = details["workers"]
+        runtime.secret = bytes.fromhex(details["secret"])
         runtime.board.leads = details["leads"]
         runtime.board.latest = details["board"]
         runtime.board.tell = self.line.say
