@@ -136,7 +136,7 @@ class StickyTests(SynchronousTestCase):
     @settings(max_examples=150, deadline=None)
     @given(
         st.sampled_from(BALANCERS),
-        st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, SERVERS - 1)), max_size=60),
+        st.lists(st.tuples(st.sampled_from(EVENTS), st.integers(0, SERVERS - 1)), min_size=30, max_size=60),
     )
     def test_stays(self, balancer: Callable[[], Any], events: list[tuple[str, int]]) -> None:
         """
