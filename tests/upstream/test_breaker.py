@@ -161,3 +161,15 @@ class BreakersTests(PoolCase):
         self.breakers.stop()
         self.assertEqual(first.state, "up")
         self.assertEqual(len(self.ticker), 0)
+
+    def test_end(self) -> None:
+        """
+        When the upstream ends, too, nobody is said to be up.
+        """
+        first, _ = self.peers
+        for _ in range(3):
+            self.breakers.failed(first, LATE)
+        with capturedLogs() as events:
+            self.upstream.stop()
+            self.breakers.stop()
+        self.assertEqual((events, first.tripped), ([], False))

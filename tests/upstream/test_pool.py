@@ -9,6 +9,7 @@ from typing import Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import capturedLogs
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -265,6 +266,20 @@ class ScoreTests(PoolCase):
         self.upstream.succeeded(a)
         self.assertEqual(self.upstream.available, (a, b))
         self.assertEqual((a.failures, a.outages), (0, 0))
+
+    def test_end(self) -> None:
+        """
+        When the upstream ends nobody is said to be up again; when it begins again, those that were left out are.
+        """
+        first, _ = self.peers
+        for _ in range(5):
+            self.upstream.failed(first, REFUSED)
+        with capturedLogs() as events:
+            self.upstream.stop()
+        self.assertEqual(events, [])
+        self.assertEqual(len(self.ticker), 0)
+        self.upstream.start()
+        self.assertEqual(first.state, "up")
 
     def test_never_the_last(self) -> None:
         """

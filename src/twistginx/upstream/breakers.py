@@ -50,7 +50,9 @@ class Breakers:
         Hold nothing against anybody.
         """
         for peer, breaker in self._breakers.items():
-            if breaker.circuit is not Circuit.CLOSED:
+            if self._upstream.roster.rest.stopped:
+                peer.tripped = False  # all of it ends: nobody is to be said to be up
+            elif breaker.circuit is not Circuit.CLOSED:
                 self._upstream.trip(peer, False)
         for cut in self._cuts.values():
             self._ticker.forget(cut)

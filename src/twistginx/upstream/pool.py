@@ -247,6 +247,8 @@ class Upstream(Group):
         if self._live is not self:
             self._take_over()
             self._enlist()
+        elif self.roster.rest.stopped:
+            self.assess()
         self.roster.rest.stopped = False
         self.roster.warm.start()
 
@@ -261,7 +263,7 @@ class Upstream(Group):
         roster.slow_start.stop()
         roster.warm.stop()
         for peer in list(roster.out):
-            self.back(peer)
+            self._end_outage(peer)  # without a word: nothing is known to be better
         roster.rest.close(self.peers)
 
     @property
