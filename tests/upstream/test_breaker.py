@@ -109,6 +109,17 @@ class BreakersTests(PoolCase):
             ["app: 127.0.0.1:9001 is left alone: 2 of 3 requests failed within 10s; the next try is in 5s"],
         )
 
+    def test_broken_answers(self) -> None:
+        """
+        An answer that breaks off after its head is one failure, and no success beside it.
+        """
+        first, _ = self.peers
+        self.breakers = Breakers(self.upstream, Config(ratio=0.9, minimum=3), self.ticker)
+        for _ in range(3):
+            self.breakers.answered(first, 200)
+            self.breakers.failed(first, ProxyError("http_response_incomplete"))
+        self.assertEqual(first.state, "tripped")
+
     def test_all(self) -> None:
         """
         When all have tripped, there is nobody to pick, not even as a last resort.

@@ -80,6 +80,14 @@ class Breaker:
         self._open()
         return True
 
+    def take_back(self) -> None:
+        """
+        An answer that was counted as good turned out not to be: ``count`` it as a failure next.
+        """
+        slot = self._index % _SLICES
+        if self._good[slot]:
+            self._good[slot] -= 1
+
     def try_again(self) -> None:
         """
         The pause of an open circuit is over.

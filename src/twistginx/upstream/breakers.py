@@ -4,7 +4,7 @@ The circuit breakers of the servers of an upstream.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from zope.interface import implementer
 
@@ -16,7 +16,9 @@ from twistginx.upstream.breaker import Breaker, Circuit
 from twistginx.upstream.peer import Peer
 
 #: The first status that is a failure.
-_FAILED = 500
+_FAILED: Final = 500
+#: Failures of answers whose heads were there, and were counted.
+_BEGUN: Final = frozenset(("http_response_incomplete", "connection_read_timeout"))
 
 
 @implementer(ILife)
@@ -77,6 +79,8 @@ class Breakers:
         """
         ``peer`` has failed a request.
         """
+        if error.reason.word in _BEGUN and peer in self._breakers:
+            self._breakers[peer].take_back()
         self._count(peer, True)
 
     def over(self, peer: Peer) -> None:
