@@ -239,6 +239,22 @@ class SourceTests(MembershipCase):
         self.assertIn("its 1 servers stay", first)
         self.assertEqual(second, "upstream app: source is heard again")
 
+    def test_broken(self) -> None:
+        """
+        A provider that breaks is said to; servers of the configuration are there all the same.
+        """
+
+        class Broken(Source):
+            def begin(self, finding: Any) -> None:
+                raise RuntimeError("no such registry")
+
+        with capturedLogs() as events:
+            membership = self.member(Server(ServerAddress.parse("10.0.0.1:80")), source=Broken())
+        self.assertEqual(self.labels(membership), ["10.0.0.1:80"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertIn("source: it broke: RuntimeError: no such registry", self.texts(events)[1])
+        self.assertEqual(membership.report()[0]["error"], "it broke: RuntimeError: no such registry")
+
     def test_nothing_yet(self) -> None:
         """
         An upstream without servers has none to pick.

@@ -197,9 +197,13 @@ class Finding:
 
     def start(self) -> None:
         """
-        Set the provider to work.
+        Set the provider to work.  One that breaks, a plugin's, is said to, and takes nobody with it.
         """
-        self._provider.begin(self)
+        try:
+            self._provider.begin(self)
+        except Exception as error:
+            _log.failure("{label} broke when it was to begin", label=self._label)
+            self.missed(f"it broke: {type(error).__name__}: {error}")
 
     def stop(self) -> Deferred[Any]:
         """
