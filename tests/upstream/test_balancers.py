@@ -280,6 +280,65 @@ class RandomTests(SynchronousTestCase):
         self.assertTrue(1.0 < moving_average(1.0, 2.0, 1.0) < moving_average(1.0, 2.0, 2.0) < 2.0)
 
 
+class FullTests(SynchronousTestCase):
+    """
+    Some of many have been tried, or are full.
+    """
+
+    def test_looked_at(self) -> None:
+        """
+        A pick does not look at all of a hundred servers, also when ten of them are not to be taken.
+        """
+        peers = tuple(Counted(number) for number in range(100))
+        for peer in peers:
+            peer.begun = 2 if peer.number % 10 else 1
+        full = {peer for peer in peers if not peer.number % 10}
+        for make in (RoundRobin, LeastConnections, RandomTwo, LeastTime, First):
+            balancer: Any = make()
+            balancer.pick(peers, None, full)
+            Counted.looked = 0
+            picked = [balancer.pick(peers, None, full) for _ in range(200)]
+            self.assertEqual(full.intersection(picked), set())
+            self.assertLess(Counted.looked / 200, 40, make)
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.lists(st.integers(0, 5), min_size=20, max_size=40), st.sets(st.integers(0, 39)))
+    def test_least_of_the_others(self, loads: list[int], tried: set[int]) -> None:
+        """
+        The least connections are those of who has not been tried, and that changes nothing for the next pick.
+        """
+        peers = servers(*[10] * len(loads))
+        balancer = LeastConnections()
+        for peer, begun in zip(peers, loads, strict=True):
+            peer.begun = begun
+        out = {peer for number, peer in enumerate(peers) if number in tried}
+        for without in (out, out, set(), out, set()):
+            least = min((peer.begun for peer in peers if peer not in without), default=None)
+            picked: Any = balancer.pick(peers, None, without)
+            self.assertEqual(None if picked is None else picked.begun, least)
+            if picked is not None:
+                picked.begun += 1
+
+
+class Counted(Server):
+    """
+    One that counts how often any is looked at.
+    """
+
+    looked = 0
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    def __hash__(self) -> int:
+        Counted.looked += 1
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
 class RingTests(SynchronousTestCase):
     """
     Consistent hashing.
@@ -374,14 +433,16 @@ class RingTests(SynchronousTestCase):
         That a key is known to be popular changes nothing about whose it is, also when servers come and go.
         """
         peers = servers(*[10] * 30)
-        balancer = by_key(1.25)
+        balancer, forgetful = by_key(1.25), by_key(1.25)
         work = Work(balancer, peers)
         for number in range(700):
             if number == 400:
                 work.peers = peers = peers[:20]
-            key = b"hot" if number % 3 else b"%d" % number
-            fresh = by_key(1.25).pick(peers, keyed(key), ())
-            self.assertIs(work.begin(keyed(key)), fresh)
+            request = keyed(b"hot" if number % 3 else b"%d" % number)
+            forgetful._ring._orders.clear()
+            expected = forgetful.pick(peers, request, ())
+            self.assertIs(work.begin(request), expected)
+            forgetful.began(expected)
         self.assertLess(len(balancer._ring._orders), 65)
         self.assertGreater(len(balancer._ring._orders), 0)
 

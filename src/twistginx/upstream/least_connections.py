@@ -19,6 +19,9 @@ moduleProvides(IBalanceModule)
 name = "least_connections"
 api = 1
 
+#: How many that have been tried, or are full, are set aside before all are looked at.
+_ASIDE: Final = 16
+
 #: Entries of the heap for each peer, old ones included, up to which it is not worth to make it anew.
 _ENTRIES: Final = 4
 
@@ -79,11 +82,35 @@ class LeastConnections:
                 heapreplace(heap, (active / peer.share, time, number, index))
                 continue
             if tried and peer in tried:
-                break
+                return self._other(tried)
             self._now = time
             self._times[index] = time = time + 1 / peer.share
             heapreplace(heap, ((active + 1) / peer.share, time, number, index))
             return peer
+        return None
+
+    def _other(self, tried: Collection[Candidate]) -> Candidate | None:
+        """
+        Who has the least to do, where the one at the top has been tried: those that have are set aside meanwhile, if
+        they are few.
+        """
+        heap, peers = self._heap, self._peers
+        aside: list[tuple[float, float, int, int]] = []
+        try:
+            while heap and len(aside) < _ASIDE:
+                said, time, number, index = heap[0]
+                peer = peers[index]
+                if self._valid[index] != number:
+                    heappop(heap)
+                elif load(peer) > said:
+                    heapreplace(heap, (load(peer), time, number, index))
+                elif peer in tried:
+                    aside.append(heappop(heap))
+                else:
+                    return self.pick(peers, None, ())
+        finally:
+            for entry in aside:
+                heappush(heap, entry)
         left = [peer for peer in peers if peer not in tried]
         return min(left, key=load) if left else None
 

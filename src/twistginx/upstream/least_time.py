@@ -24,6 +24,9 @@ api = 1
 #: Up to so many are all compared; of more, two.
 _COMPARED: Final = 4
 
+#: How often two are drawn, until neither has been tried, before it is found out who has not.
+_DRAWS: Final = 4
+
 #: Seconds without an answer after which half of the latency is left of it, so that who was slow is tried again.
 _FORGIVENESS: Final = 30.0
 
@@ -69,14 +72,11 @@ class LeastTime:
         """
         The best of some that have not been tried.
         """
-        if tried:
+        if len(peers) > _COMPARED:
+            peers = self._some(peers, tried)
+        elif tried:
             peers = [peer for peer in peers if peer not in tried]
-        count = len(peers)
-        if count > _COMPARED:
-            one = int(random() * count)  # noqa: S311  # no secret
-            other = int(random() * (count - 1))  # noqa: S311  # no secret
-            peers = (peers[one], peers[other if other < one else other + 1])
-        elif count < 2:
+        if len(peers) < 2:
             return peers[0] if peers else None
         now = self._clock()
         best = None
@@ -92,3 +92,18 @@ class LeastTime:
             if cost < least or (cost == least and work < idlest):
                 best, least, idlest = peer, cost, work
         return best
+
+    def _some(self, peers: Sequence[Candidate], tried: Collection[Candidate]) -> Sequence[Candidate]:
+        """
+        Two of many, or more where few are left.
+        """
+        count = len(peers)
+        # Mostly few of many have been tried, or are full.
+        for _ in range(_DRAWS):
+            one = int(random() * count)  # noqa: S311  # no secret
+            other = int(random() * (count - 1))  # noqa: S311  # no secret
+            first, second = peers[one], peers[other if other < one else other + 1]
+            if not tried or (first not in tried and second not in tried):
+                return first, second
+        left = [peer for peer in peers if peer not in tried]
+        return left if len(left) <= _COMPARED else self._some(left, ())
