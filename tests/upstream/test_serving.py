@@ -428,6 +428,9 @@ class ReloadTests(ServingCase):
         self.assertEqual(
             [(peer.label, peer.weight) for peer in self.upstream.peers], [(b"10.0.0.1:80", 2), (b"10.0.0.2:80", 1)]
         )
+        heavy = '{ to = "10.0.0.1:80", weight = 1_000_000 }'
+        self.reload(f"servers = [{heavy}, {heavy}]")
+        self.assertEqual([peer.weight for peer in self.upstream.peers], [1_000_000])
 
 
 class OwnTests(SynchronousTestCase):

@@ -8,16 +8,14 @@ until it ends: a reload changes nothing about it, and neither does a server that
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from attrs import evolve
 
+from twistginx.config.tables.upstream import HEAVIEST
 from twistginx.errors import ConfigError
 from twistginx.upstream.peer import Peer
 from twistginx.upstream.pool import Upstream
-
-#: The largest weight that can be set.
-_HEAVIEST: Final = 1_000_000
 
 
 class Control:
@@ -70,8 +68,8 @@ class Control:
 
         :param weight: at least 1; None: the configured one.
         """
-        if weight is not None and (type(weight) is not int or not 1 <= weight <= _HEAVIEST):
-            raise ConfigError(f"{weight!r} is no weight", "weight", f"a number from 1 to {_HEAVIEST}; or drain it")
+        if weight is not None and (type(weight) is not int or not 1 <= weight <= HEAVIEST):
+            raise ConfigError(f"{weight!r} is no weight", "weight", f"a number from 1 to {HEAVIEST}; or drain it")
         return self._order(upstream, server, weight=weight)
 
     def _order(self, upstream: str, server: str, **changes: Any) -> dict[str, Any]:

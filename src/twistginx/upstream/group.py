@@ -16,6 +16,7 @@ from attrs import evolve
 from twisted.logger import Logger, LogLevel
 
 from twistginx.config.address import ServerAddress
+from twistginx.config.tables.upstream import HEAVIEST
 from twistginx.net.timers import Ticker
 from twistginx.upstream.options import Observer
 from twistginx.upstream.peer import Peer, State
@@ -82,7 +83,7 @@ class Group:
             peer = self.peer_for(server.to, server)
             if peer in named:
                 twice: Any = named[peer]
-                named[peer] = evolve(twice, weight=twice.weight + server.weight)
+                named[peer] = evolve(twice, weight=min(HEAVIEST, twice.weight + server.weight))
             else:
                 named[peer] = server
         self._servers.update(named)

@@ -55,6 +55,7 @@ class ListTests(SynchronousTestCase):
             (["10.0.0.1"], "servers.0: .*has no port"),
             ([{"to": "a:1", "wieght": 2}], 'servers.0.wieght: unknown key did you mean "weight"'),
             ([{"to": "a:1", "weight": 0}], "servers.0.weight: is 0"),
+            ([{"to": "a:1", "weight": 10**400}], "servers.0.weight: .*expected a number from 1 to 1000000"),
             ([7], "servers.0"),
             (["a:1"] * (MOST + 1), "more than"),
             (["unix:/run/app.sock"], "is not an address"),

@@ -168,6 +168,10 @@ class NameTests(MembershipCase):
         self.oracle.say("10.0.0.1")
         (peer,) = membership.upstream.peers
         self.assertEqual(peer.weight, 5)
+        self.roster = Roster(self.ticker)
+        heaviest = self.member(server("a.internal:1", weight=1_000_000), server("10.0.0.1:1", weight=3))
+        (peer,) = heaviest.upstream.peers
+        self.assertEqual(peer.weight, 1_000_000)
 
     def test_stop(self) -> None:
         """

@@ -38,6 +38,18 @@ def at_least(smallest: int) -> Any:
     return check
 
 
+def between(smallest: int, largest: int) -> Any:
+    """
+    A validator of numbers.
+    """
+
+    def check(_: Any, attribute: Attribute[Any], value: int) -> None:
+        if not smallest <= value <= largest:
+            raise ValueError(f"is {value}; expected a number from {smallest} to {largest}")
+
+    return check
+
+
 def positive(_: Any, attribute: Attribute[Any], value: Duration | None) -> None:
     """
     A validator of times in which something must be possible.

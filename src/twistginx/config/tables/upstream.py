@@ -7,16 +7,19 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from attrs import Attribute, field, frozen
 
 from twistginx.config.address import ServerAddress
 from twistginx.config.resolvconf import parse_nameserver
 from twistginx.config.statuses import parse_statuses
-from twistginx.config.tables.fields import COMPOSED, SINGLE, Use, at_least, positive
+from twistginx.config.tables.fields import COMPOSED, SINGLE, Use, at_least, between, positive
 from twistginx.config.tables.health import Breaker, Health
 from twistginx.config.units import Duration, Size
+
+#: The largest weight of a server; more would say nothing more.
+HEAVIEST: Final = 1_000_000
 
 #: A token (RFC 9110 section 5.6.2), which the name of a cookie is.
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -64,14 +67,14 @@ class Server:
 
     :ivar to: the address: "host:port", "[::1]:port", "http://host", "https://host:port", "unix:path", "tcp:host:port",
         "tls:host:port", or a client endpoint string.
-    :ivar weight: how much of the load it takes, relative to the others.
+    :ivar weight: how much of the load it takes, relative to the others, from 1 to 1,000,000.
     :ivar backup: it is used only while no other server is up, or has room.
     :ivar max_connections: how many requests and streams it may have at a time; None: any number.  They are divided
         among the workers, each of which has one at least.
     """
 
     to: ServerAddress
-    weight: int = field(default=1, validator=at_least(1))
+    weight: int = field(default=1, validator=between(1, HEAVIEST))
     backup: bool = False
     max_connections: int | None = field(default=None, validator=at_least(1))
 

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from twistginx.config.address import ServerAddress
-from twistginx.config.tables.upstream import Server
+from twistginx.config.tables.upstream import HEAVIEST, Server
 from twistginx.errors import ConfigError
 from twistginx.interfaces import IFinding, ILife
 from twistginx.upstream.causes import Causes
@@ -116,7 +116,7 @@ class Membership:
                     continue
                 if peer in wanted:
                     # What is named twice takes twice its share.
-                    both = evolve(server, weight=server.weight + wanted[peer].weight)
+                    both = evolve(server, weight=min(HEAVIEST, server.weight + wanted[peer].weight))
                     wanted[peer] = both
                     self.upstream.peer_for(address, both)
                 wanted.setdefault(peer, server)
