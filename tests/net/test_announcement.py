@@ -48,11 +48,21 @@ class AnnouncementTests(SynchronousTestCase):
         On a connection of our own, or for a client on a UNIX socket, there are no addresses.
         """
         for version in ("v1", "v2"):
-            for ends in ((None, None), (("1.2.3.4", 5), None), (None, ("1.2.3.4", 5)), (("x", 1), ("1.2.3.4", 5))):
+            for ends in ((None, None), (("unix", 0), None), (None, ("1.2.3.4", 5)), (("x", 1), ("1.2.3.4", 5))):
                 read = ProxyHeaderReader().feed(announcement(version, *ends))
                 assert read is not None
                 self.assertIsNone(read.source)
         self.assertEqual(announcement("v1", None, None), b"PROXY UNKNOWN\r\n")
+
+    def test_through_a_unix_socket(self) -> None:
+        """
+        A client that a proxy on a UNIX socket has named is named on.
+        """
+        for client, nowhere in (("192.0.2.1", "0.0.0.0"), ("2001:db8::1", "::")):
+            for version in ("v1", "v2"):
+                read = ProxyHeaderReader().feed(announcement(version, (client, 0), None))
+                assert read is not None
+                self.assertEqual((read.source, read.destination), ((client, 0), (nowhere, 0)))
 
     def test_text(self) -> None:
         """

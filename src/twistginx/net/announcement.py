@@ -36,7 +36,7 @@ def announcement(version: str, source: End, destination: End) -> bytes:
     :param version: ``v1`` or ``v2``.
     :param source: the client.  When it is None, or no IP address, the header says that the connection is our own, or
         that nothing is known.
-    :param destination: where the client has connected to.
+    :param destination: where the client has connected to; None: nowhere that has an address.
     """
     ends = _pair(source, destination)
     if version == "v1":
@@ -58,11 +58,13 @@ def _pair(
     Both in one family, which is IPv6 where they differ (RFC 4291 section 2.5.5.2).
     """
     try:
-        here = ip_address((source or ("", 0))[0].partition("%")[0])
-        there = ip_address((destination or ("", 0))[0].partition("%")[0])
+        source = source or ("", 0)
+        here = ip_address(source[0].partition("%")[0])
+        # Who has come through a UNIX socket, from a proxy that says who it is, is somebody all the same.
+        destination = destination or ("0.0.0.0" if here.version == 4 else "::", 0)
+        there = ip_address(destination[0].partition("%")[0])
     except ValueError:
         return None
-    assert source is not None and destination is not None
     if here.version != there.version:
         here, there = _mapped(here), _mapped(there)
     return here, there, (source[1], destination[1])
