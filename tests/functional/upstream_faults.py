@@ -301,11 +301,12 @@ class Trial:
             for worker, port, state, why in found
         ]
 
-    def states(self, server: Server) -> set[str]:
+    def is_to_all(self, server: Server, state: str) -> bool:
         """
-        What it is now to the workers that have said anything of it.
+        Have all workers said that it is C{state} now, as the last thing that they have said of it?
         """
-        return set({each.worker: each.state for each in self.story() if each.port == server.port}.values())
+        last = {each.worker: each.state for each in self.story() if each.port == server.port}
+        return list(last.values()) == [state] * self._workers
 
     async def run(self, rounds: int, seconds: float) -> None:
         """
@@ -320,12 +321,12 @@ class Trial:
                 server = self.servers[(number + index) % len(self.servers)]
                 fault.breaks(server)
                 if fault.lasting:
-                    await self._until(lambda server=server: self.states(server) == {"down"}, f"{server.port} is {name}")
+                    await self._until(lambda server=server: self.is_to_all(server, "down"), f"{server.port} is {name}")
                     await asyncio.sleep(seconds)
                 fault.mends(server)
                 if fault.lasting:
                     await self._until(
-                        lambda server=server: self.states(server) == {"up"}, f"{server.port} is well again"
+                        lambda server=server: self.is_to_all(server, "up"), f"{server.port} is well again"
                     )
                 await asyncio.sleep(seconds)
                 self.done.append((name, server.port))
