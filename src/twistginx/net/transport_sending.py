@@ -2,8 +2,8 @@
 The sending half of a connection: writing, producers, and closing when all has been sent.
 
 What is written is held until the turn of the loop ends, where that pays (``net.outbox``) and as far as it is little;
-what more is written meanwhile is joined to it.  Nobody can tell, but for the time: whoever asks for ``unsent``, ends the
-connection or our half of it, in whatever way, or goes past ``write``, has it sent first.
+what more is written meanwhile is joined to it.  Nobody can tell, but for the time: whoever asks for ``unsent``, ends
+the connection or our half of it, in whatever way, or goes past ``write``, has it sent first.
 """
 
 from __future__ import annotations
