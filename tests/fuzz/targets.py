@@ -162,11 +162,14 @@ class _Receiver:
         self.body += data
 
 
-def _response(pieces: Sequence[bytes], bodiless: bool) -> tuple[Any, bool]:
+def _response(pieces: Sequence[bytes], bodiless: bool, parser: ResponseParser | None = None) -> tuple[Any, bool]:
     """
     A whole answer (status, fields, body, trailers) or None, and whether its connection may be used again.
+
+    :param parser: that has read other answers; None: a fresh one.
     """
-    parser = ResponseParser()
+    if parser is None:
+        parser = ResponseParser()
     receiver = _Receiver()
     parser.expect(receiver, bodiless)  # type: ignore[arg-type]
     try:
@@ -196,7 +199,8 @@ def _told(parser: ResponseParser, receiver: _Receiver) -> Any:
 
 def responses(data: bytes) -> None:
     """
-    The same answer is seen however the bytes are cut, and what is taken for a whole one is what h11 sees.
+    The same answer is seen however the bytes are cut, behind another one or not, and what is taken for a whole one is
+    what h11 sees.
     """
     seed, data = _split(data)
     bodiless = bool(seed & 1)
@@ -204,6 +208,11 @@ def responses(data: bytes) -> None:
     again, reusable_again = _response([piece for piece in cut(seed or 64, data) if piece], bodiless)
     assert again == whole, (whole, again)
     assert reusable or not reusable_again
+    if reusable:
+        parser = ResponseParser()
+        _response([data], bodiless, parser)
+        behind, _ = _response([piece for piece in cut(seed or 64, data) if piece], bodiless, parser)
+        assert behind == whole, (whole, behind)
     if whole is None or whole[0] == 101:
         return
     theirs = _response_by_h11(data, bodiless)

@@ -35,7 +35,7 @@ from twistginx.http.body import RequestBody
 from twistginx.http.fieldnames import doubtful, take_out
 from twistginx.http.message import Fields, RequestHead, Section
 from twistginx.http.plain import HOSTS, HOSTS_BOUND, plain_request
-from twistginx.http.wire import is_token
+from twistginx.http.wire import connection_options, is_token
 
 #: Fields that decide framing, routing or the connection; all others pass through unread.
 _DECIDING = frozenset(
@@ -164,7 +164,9 @@ class RequestParser:
             head = plain_request(data, self._head_bound, self._fields_bound, self._section)
             if head is not None:
                 self._section = head.section
-                self._last = not head.keep_alive
+                if not head.keep_alive:
+                    self._last = True
+                    self._parser = None  # which knows nothing of this one, and would go on
                 self.messages.append((head, None))
                 return
         position = 0
@@ -341,14 +343,15 @@ class RequestParser:
             if expect.strip(b" \t").lower() != b"100-continue":
                 raise ProxyError("expectation_failed", "only 100-continue can be expected")
             head.expects_continue = body is not None and head.version == b"HTTP/1.1"
-        # llhttp asks for an upgrade only where Connection lists it too.  h2c, and TLS (RFC 2817), are refused by
-        # ignoring them: a tunnel would carry requests that nobody here has seen.  So is an upgrade with a body, and one
-        # in HTTP/1.0 (RFC 9110 section 7.8).
+        # llhttp asks for an upgrade only where Connection lists it too, or Proxy-Connection, which it takes for the
+        # same.  h2c, and TLS (RFC 2817), are refused by ignoring them: a tunnel would carry requests that nobody here has
+        # seen.  So is an upgrade with a body, and one in HTTP/1.0 (RFC 9110 section 7.8).
         if (
             upgrade is not None
             and body is None
             and version == "1.1"
             and parser.should_upgrade()
+            and b"upgrade" in connection_options(fields)
             and not _CARRIES_HTTP.search(upgrade)
         ):
             head.upgrade = upgrade

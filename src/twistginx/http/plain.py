@@ -48,7 +48,8 @@ _HOST_ONLY = [b"host:"]
 _HOST_AND_CONNECTION = [b"host:", b"connection:"]
 #: What a plain request may say in Connection, and whether the connection is kept alive then.
 _CONNECTION = {b"keep-alive": True, b"close": False}
-_REQUEST_MARKS = frozenset((b"host:", b"connection:", *MARKS))
+#: llhttp takes Proxy-Connection for Connection, so that a request that has it takes the long way.
+_REQUEST_MARKS = frozenset((b"host:", b"connection:", *MARKS)) - {b"proxy-"}
 
 #: The same for a response: what decides, what is not passed on, and what the channel adds where it is missing.
 _RESPONSE_LINES = re.compile(
@@ -118,7 +119,7 @@ def plain_request(data: bytes, head_bound: int, fields_bound: int, last: Section
         line = len(data) - len(last.block) - 2
     else:
         line = data.find(b"\r\n")
-        section = None if last is None or last.stencil is None else last.stencil.section(data, line)
+        section = None if last is None or last.stencil is None else last.stencil.section(data, line, last)
     words = data[:line].split(b" ")
     if len(words) != 3:
         return None
@@ -281,7 +282,8 @@ class Shape:
         lines = self._lines or self._outline()
         end = data.find(_END)
         said = data[:end].split(b"\r\n")
-        if len(said) != len(lines) or end >= self._bound - 12:
+        # A head whose end has not come may have a half of its length as its last line.
+        if end < 0 or len(said) != len(lines) or end >= self._bound - 12:
             return False
         prefix = lines[self._at]
         length = said[self._at]

@@ -31,11 +31,11 @@ class Stencil:
     :ivar names: what those lines begin with, as it was sent: ``b"Cookie:"``.
     """
 
-    __slots__ = ("_ends", "_first", "_fixed", "_rest", "_section", "_told", "before", "behind", "names")
+    __slots__ = ("_ends", "_first", "_fixed", "_rest", "_told", "before", "behind", "names")
 
-    def __init__(self, section: Section, lines: list[bytes], first: int, rest: int) -> None:
+    def __init__(self, lines: list[bytes], first: int, rest: int) -> None:
         """
-        :param lines: of ``section``.
+        :param lines: of a section that it fits.
         :param first: which of them is the first that may differ.
         :param rest: which of them is the first behind those.
         """
@@ -50,7 +50,6 @@ class Stencil:
         self._ends = b"\r\n" * (rest - first - 1)
         self._first = first
         self._rest = rest
-        self._section = section
         self._told = not any(name.lower() in _TOLD for name in self.names)
 
     @classmethod
@@ -73,11 +72,13 @@ class Stencil:
             name = new[index][: new[index].find(b":") + 1]
             if not old[index].startswith(name) or (old[index] != new[index] and name.lower() in _DECIDING):
                 return None
-        return cls(section, new, first, rest)
+        return cls(new, first, rest)
 
-    def section(self, data: bytes, at: int) -> Section | None:
+    def section(self, data: bytes, at: int, like: Section) -> Section | None:
         """
         The section behind the request line of ``data``, which ends at ``at``, if it fits.
+
+        :param like: one that it fits.  (It keeps none itself: each would hold the other.)
         """
         before, behind = self.before, self.behind
         if not (data.startswith(before, at) and data.endswith(behind, at + len(before), -2)):
@@ -99,7 +100,6 @@ class Stencil:
             for index, line in self._fixed:
                 if lines[index] != line:
                     return None
-        like = self._section
         section = Section(data[at:-2], like.marks, like.host, like.keep_alive)
         section.stencil = self
         section.connection = like.connection
