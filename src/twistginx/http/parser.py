@@ -42,8 +42,9 @@ _DECIDING = frozenset(
     (b"host", b"content-length", b"transfer-encoding", b"connection", b"upgrade", b"expect"),
 )
 
-#: reg-name, IPv4 or [IPv6], with an optional port (RFC 3986 section 3.2.2), nothing percent-encoded.
-_HOST = re.compile(rb"(?:[a-z0-9_.~\-]+|\[[0-9a-f:.]+\])(?::[0-9]*)?\Z")
+#: A name, IPv4 or [IPv6], with an optional port (RFC 3986 section 3.2.2), nothing percent-encoded.  No label is empty
+#: (RFC 1034 section 3.1), but for the root's at the end: a name may become a directory's.
+_HOST = re.compile(rb"(?:[a-z0-9_~\-]+(?:\.[a-z0-9_~\-]+)*+\.?|\[[0-9a-f:.]+\])(?::[0-9]{0,5})?\Z")
 #: Protocols of an Upgrade field in which further requests would be made.
 _CARRIES_HTTP = re.compile(rb"h2|http|tls", re.IGNORECASE)
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(.*)\Z", re.IGNORECASE | re.DOTALL)
@@ -343,9 +344,9 @@ class RequestParser:
             if expect.strip(b" \t").lower() != b"100-continue":
                 raise ProxyError("expectation_failed", "only 100-continue can be expected")
             head.expects_continue = body is not None and head.version == b"HTTP/1.1"
-        # llhttp asks for an upgrade only where Connection lists it too, or Proxy-Connection, which it takes for the
-        # same.  h2c, and TLS (RFC 2817), are refused by ignoring them: a tunnel would carry requests that nobody here has
-        # seen.  So is an upgrade with a body, and one in HTTP/1.0 (RFC 9110 section 7.8).
+        # llhttp asks for an upgrade only where Connection lists it too, or Proxy-Connection, which it takes for that.
+        # h2c, and TLS (RFC 2817), are refused by ignoring them: a tunnel would carry requests that nobody sees.  So
+        # is an upgrade with a body, and one in HTTP/1.0 (RFC 9110 section 7.8).
         if (
             upgrade is not None
             and body is None

@@ -55,14 +55,46 @@ def readings(path: bytes) -> set[bytes]:
     """
     # Of "/a//../b", those that merge slashes first make "/b", all others "/a/b" (RFC 3986 section 5.2.4).
     found = set()
+    for text in _texts(path):
+        found.add(_resolved(text, merge=True))
+        if b"/.." in text:
+            found.add(_resolved(text, merge=False))
+    return found
+
+
+def leads_above(path: bytes) -> bool:
+    """
+    Would somebody who reads ``path``, which was sent so, leave the root by its dot segments?
+
+    Who resolves them stays at the root (RFC 3986 section 5.2.4), who does not is led to what is not served.
+    """
+    return any(map(_leaves, _texts(path)))
+
+
+def _texts(path: bytes) -> list[bytes]:
+    """
+    What ``path`` may be taken for before its dot segments are looked at.
+    """
+    texts = []
     once = _ESCAPE.sub(_decoded, path)
     for decoded in (once, _ESCAPE.sub(_decoded, once)):
         plain = shortest(decoded).replace(b"\\", b"/")
-        for text in (decoded, plain, _PARAMETERS.sub(b"", plain)):
-            found.add(_resolved(text, merge=True))
-            if b"/.." in text:
-                found.add(_resolved(text, merge=False))
-    return found
+        texts += [decoded, plain, _PARAMETERS.sub(b"", plain)]
+    return texts
+
+
+def _leaves(path: bytes) -> bool:
+    if b"/.." not in path:
+        return False
+    depth = 0
+    for segment in path.split(b"/"):
+        if segment == b"..":
+            depth -= 1
+            if depth < 0:
+                return True
+        elif segment not in (b"", b"."):
+            depth += 1
+    return False
 
 
 def _decoded(match: re.Match[bytes]) -> bytes:
