@@ -14,6 +14,8 @@ from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.http.smuggling.oracle import proxied
+from tests.http.smuggling.test_smuggling import comparable
 from tests.http.test_plain import GET, Told
 from twistginx.errors import ProxyError
 from twistginx.http import parser as parser_module
@@ -244,6 +246,23 @@ class StreamTests(SynchronousTestCase):
             with mock.patch.object(parser_module, "plain_request", counted):
                 self.assertEqual(requests(reads, bool(seed % 3)), long_way, (seed, reads))
         self.assertGreater(short, STREAMS)
+
+    def test_what_is_sent_on(self) -> None:
+        """
+        An upstream server is sent the same requests, whichever way they have come.
+        """
+        requests([GET], True)
+        streams = [request_reads(Random(seed)) for seed in range(60)]
+        streams.append([GET, GET.replace(b"Host: a", b"Host:A"), GET.replace(b"Host: a", b"Host: \tA")])
+        for reads in streams:
+            short = proxied(reads, answers=False)
+            with (
+                mock.patch.object(parser_module, "plain_request", lambda *_: None),
+                mock.patch.object(response_module, "plain_response", lambda *_: None),
+            ):
+                long_way = proxied(reads, answers=False)
+            self.assertEqual(comparable(short.requests), comparable(long_way.requests), reads)
+            self.assertEqual((short.ended, short.pending), (long_way.ended, long_way.pending), reads)
 
     def test_what_is_known_of_a_section(self) -> None:
         """

@@ -186,9 +186,11 @@ def _plain_section(data: bytes, line: int, lowered: bytes, fields_bound: int) ->
     else:
         marks = _HOST_ONLY
     start = lowered.find(b"\r\nhost:") + 7
-    host = HOSTS.get(lowered[start : lowered.find(b"\r", start)].strip(b" \t"))
-    # To count single bytes takes three times as long as to split.
-    if host is None or len(lowered.split(b"\n")) > fields_bound + 2 or not _requests.accepts(data):
+    value = data[line + start : line + lowered.find(b"\r", start)].strip(b" ")
+    host = HOSTS.get(value)
+    # It is sent on in lower case, so that who spells it otherwise takes the long way.  (To count single bytes takes
+    # three times as long as to split.)
+    if host is None or host != value or len(lowered.split(b"\n")) > fields_bound + 2 or not _requests.accepts(data):
         return None
     if not keep_alive:
         _requests.renew()  # which expects no other message now

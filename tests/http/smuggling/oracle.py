@@ -138,8 +138,8 @@ class _Server:
         if found is None:
             raise AmbiguousError(f"nothing is said about the client: {head!r}")
         rest = (head + b"\r\n")[: found.start()] + (head + b"\r\n")[found.end() :]
-        # Host is compared without case (RFC 9110 section 4.2.3), so both ways to spell it are one.
-        rest = _HOST.sub(lambda match: match[0].lower().replace(b"host", b"Host", 1), rest)
+        # The name of Host is compared without case, and sent on as it came; the value is in lower case.
+        rest = _HOST.sub(lambda match: b"Host" + match[0][4:], rest)
         return Request(rest, event.method, event.target, list(event.headers))
 
     def _end(self, event: h11.EndOfMessage) -> None:
