@@ -4,6 +4,9 @@ Thousands of clients that take their time, and what a normal one notices of them
 ``python tests/functional/slow_clients.py --connections 7000`` starts a twistginx, measures a normal client's latency
 while it is alone, lets the crowd come (a process of its own), measures again, and prints both, with the memory that
 twistginx has taken for each connection.  Everything is on the loopback interface.
+
+Of twistginx it prints the processor time that it has used (``CPU %``, of one core), and how long it was ready to run
+and another process had the processor (``wait %``): where the latter is not small, it is the machine that is measured.
 """
 
 from __future__ import annotations
@@ -245,6 +248,14 @@ def resident(pid: int) -> int:
     return pages * resource.getpagesize()
 
 
+def scheduled(pid: int) -> tuple[float, float]:
+    """
+    The seconds that a process has run, and those that it was ready to run and did not.
+    """
+    ran, waited, _ = Path(f"/proc/{pid}/schedstat").read_text("ascii").split()
+    return int(ran) / 1e9, int(waited) / 1e9
+
+
 def open_descriptors(pid: int) -> int:
     """
     How many a process has.
@@ -348,7 +359,8 @@ def main() -> None:
         server = _serve(Path(name), port, inner, sink)
         try:
             latencies(port, 2, options.rate)
-            print(f"{'':>8} {'p50 ms':>8} {'p99 ms':>8} {'max ms':>8} {'RSS MiB':>8} {'fds':>6}")
+            print(f"{'':>8} {'p50 ms':>8} {'p90 ms':>8} {'p99 ms':>8} {'max ms':>8} {'CPU %':>6} {'wait %':>6}", end="")
+            print(f" {'RSS MiB':>8} {'fds':>6}")
             ratios = []
             for number in range(options.rounds):
                 before = resident(server.pid)
@@ -369,11 +381,15 @@ def main() -> None:
 
 
 def _measure(what: str, port: int, pid: int, options: Any) -> float:
+    before, start = scheduled(pid), time.monotonic()
     taken = latencies(port, options.seconds, options.rate)
-    figures = [1000 * quantile(taken, part) for part in (0.5, 0.99, 1.0)]
+    passed = time.monotonic() - start
+    ran, waited = (100 * (now - then) / passed for now, then in zip(scheduled(pid), before, strict=True))
+    figures = [1000 * quantile(taken, part) for part in (0.5, 0.9, 0.99, 1.0)]
     row = " ".join(f"{figure:8.2f}" for figure in figures)
-    print(f"{what:>8} {row} {resident(pid) / 2**20:8.1f} {open_descriptors(pid):6}", flush=True)
-    return figures[1]
+    row += f" {ran:6.1f} {waited:6.1f} {resident(pid) / 2**20:8.1f} {open_descriptors(pid):6}"
+    print(f"{what:>8} {row}", flush=True)
+    return figures[2]
 
 
 if __name__ == "__main__":
