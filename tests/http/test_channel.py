@@ -449,7 +449,8 @@ class BodyTests(ConversationTestCase):
 
         taker = Enough()
         self.stage.act = lambda request: (request.body.pause(), request.body.start(taker))
-        self.connect(CHUNKED + b"1\r\na\r\n1\r\nb\r\n")
+        self.connect(CHUNKED + b"1\r\na\r\n")
+        self.send(b"1\r\nb\r\n")
         self.request().body.resume()
         self.assertEqual(taker.all, b"a")
         self.assertEqual(self.statuses(), [403])

@@ -5,6 +5,7 @@ Tests for L{twistginx.http.parser}.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import h11
@@ -558,6 +559,22 @@ class BoundTests(SynchronousTestCase):
         for number in range(2 * plain.HOSTS_BOUND):
             parse([b"GET / HTTP/1.1\r\nHost: h%d\r\n\r\n" % number])
         self.assertLessEqual(len(plain.HOSTS), plain.HOSTS_BOUND)
+
+    def test_tiny_chunks(self) -> None:
+        """
+        Of chunks of one byte each, whoever takes the body does not hear one by one.
+        """
+        parser = RequestParser()
+        parser.feed(b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n")
+        (_, body), *_ = parser.messages
+        assert body is not None
+        told: list[bytes] = []
+        receiver: Any = SimpleNamespace(body_data=told.append, body_end=lambda trailers: None)
+        body.start(receiver)
+        parser.feed(b"1\r\nx\r\n" * 10_000)
+        body.deliver()
+        self.assertEqual((b"".join(told), body.received), (b"x" * 10_000, 10_000))
+        self.assertLess(len(told), 8)
 
 
 class EndTests(SynchronousTestCase):

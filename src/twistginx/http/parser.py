@@ -116,6 +116,7 @@ class RequestParser:
         "_key",
         "_last",
         "_parser",
+        "_pieces",
         "_primed",
         "_section",
         "_target",
@@ -123,6 +124,7 @@ class RequestParser:
         "in_head",
         "leftover",
         "messages",
+        "on_body",
         "refusal",
         "refused",
         "suspended",
@@ -178,7 +180,7 @@ class RequestParser:
                 if self._closed or self._last:
                     self._drop()
                     return
-                parser = self._parser = HttpRequestParser(self)
+                parser = self._renew()
             piece = data if size <= _SLICE and not position else data[position : position + self._appetite()]
             position += len(piece)
             arriving = self.arriving
@@ -200,12 +202,16 @@ class RequestParser:
                 self._refuse(context)
                 return
             except HttpParserError as error:
+                if self._pieces:
+                    self._gather()
                 if self._last and self.arriving is None:
                     self._drop()  # bytes after a request that said it was the last
                 else:
                     wrong = piece if taken == len(self.messages) else b""
                     self._refuse(self._meaning(error, wrong), b"" if continuing else wrong)
                 return
+            if self._pieces:
+                self._gather()
             if self.in_head:
                 # What began behind another message is counted from its second read on: a read of slack, no more.
                 if continuing or (arriving is None and taken == len(self.messages)):
@@ -229,7 +235,7 @@ class RequestParser:
         """
         if self.suspended:
             self.suspended = False
-            self._parser = HttpRequestParser(self)
+            self._renew()
         data, self.leftover = self.leftover, b""
         self.feed(data)
 
@@ -361,12 +367,9 @@ class RequestParser:
         self.arriving = body
         self.messages.append((head, body))
 
-    def on_body(self, data: bytes) -> None:
-        body = self.arriving
-        if body is not None:
-            body.put(data)
-
     def on_message_complete(self) -> None:
+        if self._pieces:
+            self._gather()
         body = self.arriving
         if body is not None:
             if self._primed or not self._parser.should_upgrade():  # type: ignore[union-attr]  # we are called by it
@@ -379,6 +382,25 @@ class RequestParser:
             # Else llhttp skipped the body for an upgrade that we ignore: see _upgraded.
 
     # Pieces.
+
+    def _renew(self) -> HttpRequestParser:
+        """
+        Have a fresh llhttp, which most connections never need.
+        """
+        # Chunks may have one byte each: what a slice has of a body is gathered by calls of C, and put into it at once.
+        self._pieces: list[bytes] = []
+        self.on_body = self._pieces.append
+        parser = self._parser = HttpRequestParser(self)
+        return parser
+
+    def _gather(self) -> None:
+        """
+        Put what has come of the body into it.
+        """
+        pieces = self._pieces
+        if self.arriving is not None:
+            self.arriving.put(pieces[0] if len(pieces) == 1 else b"".join(pieces))
+        pieces.clear()
 
     def _appetite(self) -> int:
         """
@@ -437,13 +459,13 @@ class RequestParser:
         if head.upgrade is not None:
             self.suspended = True
             return True
-        self._parser = HttpRequestParser(self)
+        parser = self._renew()
         if body is not None:
             # The body is still to come: tell a fresh parser its framing.
             self.arriving = body
             self._primed = True
             framing = b"Transfer-Encoding: chunked" if body.length is None else b"Content-Length: %d" % body.length
-            self._parser.feed_data(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
+            parser.feed_data(b"POST / HTTP/1.1\r\nHost: a\r\n" + framing + b"\r\n\r\n")
         return False
 
     def _refuse(self, error: ProxyError, begin: bytes = b"") -> None:
