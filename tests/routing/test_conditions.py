@@ -18,12 +18,17 @@ from twistginx.routing.conditional import Conditional
 from twistginx.routing.conditions import Conditions
 
 
-def asked(text: str = "", line: str = "GET /api/x?a=1&b=%31&c HTTP/1.1", **more: Any) -> Any:
+def asked(
+    text: str = "",
+    line: str = "GET /api/x?a=1&b=%31&c HTTP/1.1",
+    host: str = "Shop.Example.com:8080",
+    **more: Any,
+) -> Any:
     """
     As much of a request as conditions look at.
     """
     parser = RequestParser()
-    parser.feed(f"{line}\r\nHost: Shop.Example.com:8080\r\n{text}\r\n".encode())
+    parser.feed(f"{line}\r\nHost: {host}\r\n{text}\r\n".encode())
     assert parser.refusal is None, parser.refusal
     head = parser.messages[0][0]
     values = {"head": head, "client_ip": b"10.1.2.3", "scheme": b"https", "decided": None, "routed_path": b""}
@@ -107,7 +112,7 @@ class ConditionTests(SynchronousTestCase):
             self.assertIs(condition(request, b"/api/x"), expected, table)
             self.assertIs(not condition.why_not(request, b"/api/x"), expected, table)
         # None of that has made the list of fields that a plain head does not need, but where there are two.
-        plain = asked("Accept: x\r\n")
+        plain = asked("Accept: x\r\n", host="shop.example.com:8080")
         self.assertTrue(compiled({"header": {"Accept": "x", "X-B": False}})(plain, b"/"))
         self.assertIsNotNone(plain.head.block)
 

@@ -19,7 +19,7 @@ from twistginx.http.message import Fields, RequestHead
 from twistginx.routing.conditions import One
 from twistginx.routing.match import normalised
 from twistginx.routing.router import Route, Site
-from twistginx.routing.spelling import impossible, is_doubtful, readings
+from twistginx.routing.spelling import impossible, is_doubtful, readings, taken_for
 
 REFUSED = "400"
 
@@ -273,4 +273,4 @@ class SpellingTests(SynchronousTestCase):
         A path without anything doubtful has one reading: the normalised one.
         """
         if not is_doubtful(path) and not impossible(path):
-            self.assertEqual(readings(path), {normalised(path)})
+            self.assertEqual(readings(taken_for(path)), {normalised(path)})

@@ -5,6 +5,7 @@ Paths as routes see them.  Pure.
 from __future__ import annotations
 
 import re
+from urllib.parse import unquote_to_bytes
 
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})")
 
@@ -19,7 +20,8 @@ def decoded(path: bytes) -> bytes:
     """
     A path whose percent-escapes are decoded once, except ``%2F``.
     """
-    return _ESCAPE.sub(_decoded, path)
+    # Faster than to substitute one by one, where there are thousands.
+    return unquote_to_bytes(path.replace(b"%2f", b"%2F").replace(b"%2F", b"%252F"))
 
 
 def normalised(path: bytes) -> bytes:

@@ -19,7 +19,7 @@ from twistginx.http.request import Request
 from twistginx.routing.conditions import Condition
 from twistginx.routing.index import Branch, entry_of
 from twistginx.routing.match import decoded, normalised, stripped, under
-from twistginx.routing.spelling import impossible, is_doubtful, leads_above, readings
+from twistginx.routing.spelling import impossible, is_doubtful, leads_above, readings, taken_for
 
 _EMPTY: tuple[Any, ...] = ()
 
@@ -223,12 +223,13 @@ class Site(server.Site):
             raise ProxyError("http_request_error", problem)
         path = normalised(raw)
         if is_doubtful(raw):
-            if leads_above(raw):
+            texts = taken_for(raw)
+            if leads_above(texts):
                 raise ProxyError("http_request_error", "the path leads above the root")
             route = self._first(request, path)
             judges = _EMPTY if route is None else route.judges
             decisions = [judge(request, path) for judge in judges]
-            for reading in readings(raw):
+            for reading in readings(texts):
                 if reading != path and (
                     self._first(request, reading) is not route
                     or [judge(request, reading) for judge in judges] != decisions

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
+from urllib.parse import unquote_to_bytes
 
 from twistginx.http.targets import shortest
 
@@ -24,7 +25,6 @@ _DOUBTFUL: Final = re.compile(
 #: 3986 section 3.3), which browsers send as a slash; a percent sign that escapes nothing.
 _IMPOSSIBLE: Final = re.compile(rb"%00|\\|%(?![0-9A-Fa-f]{2})")
 
-_ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _PARAMETERS: Final = re.compile(rb";[^/]*")
 
 _MEANINGS: Final = {
@@ -49,38 +49,39 @@ def is_doubtful(path: bytes) -> bool:
     return _DOUBTFUL.search(path) is not None
 
 
-def readings(path: bytes) -> set[bytes]:
+def taken_for(path: bytes) -> list[bytes]:
     """
-    How other servers may read ``path``, which was sent so: decoded, without parameters, dot segments resolved.
+    What ``path``, which was sent so, may be taken for before dot segments are looked at: decoded, once and twice, and
+    without parameters.
+    """
+    once = unquote_to_bytes(path)
+    texts = []
+    for decoded in dict.fromkeys((once, unquote_to_bytes(once))):
+        plain = shortest(decoded).replace(b"\\", b"/")
+        texts += [decoded, plain, _PARAMETERS.sub(b"", plain)]
+    return list(dict.fromkeys(texts))  # most are the same
+
+
+def readings(texts: list[bytes]) -> set[bytes]:
+    """
+    How other servers may read the path that is ``taken_for`` these: dot segments resolved.
     """
     # Of "/a//../b", those that merge slashes first make "/b", all others "/a/b" (RFC 3986 section 5.2.4).
     found = set()
-    for text in _texts(path):
+    for text in texts:
         found.add(_resolved(text, merge=True))
-        if b"/.." in text:
+        if b"/.." in text and b"//" in text:
             found.add(_resolved(text, merge=False))
     return found
 
 
-def leads_above(path: bytes) -> bool:
+def leads_above(texts: list[bytes]) -> bool:
     """
-    Would somebody who reads ``path``, which was sent so, leave the root by its dot segments?
+    Would somebody who takes a path for one of these leave the root by its dot segments?
 
-    Who resolves them stays at the root (RFC 3986 section 5.2.4), who does not is led to what is not served.
+    Who resolves them stays at the root (RFC 3986 section 5.2.4); who does not is led to what is not served.
     """
-    return any(map(_leaves, _texts(path)))
-
-
-def _texts(path: bytes) -> list[bytes]:
-    """
-    What ``path`` may be taken for before its dot segments are looked at.
-    """
-    texts = []
-    once = _ESCAPE.sub(_decoded, path)
-    for decoded in (once, _ESCAPE.sub(_decoded, once)):
-        plain = shortest(decoded).replace(b"\\", b"/")
-        texts += [decoded, plain, _PARAMETERS.sub(b"", plain)]
-    return texts
+    return any(map(_leaves, texts))
 
 
 def _leaves(path: bytes) -> bool:
@@ -95,10 +96,6 @@ def _leaves(path: bytes) -> bool:
         elif segment not in (b"", b"."):
             depth += 1
     return False
-
-
-def _decoded(match: re.Match[bytes]) -> bytes:
-    return bytes.fromhex(match[1].decode())
 
 
 def _resolved(path: bytes, merge: bool) -> bytes:
