@@ -71,6 +71,9 @@ _WORD_BOUND = 32
 #: How many bytes on the wire one byte of a body may take: more, for long, and it is a flood of chunk extensions.
 _CHUNK_SLACK = 8
 
+#: Digits that a Content-Length may have; 2**64 has as many.
+_LENGTH_DIGITS = 20
+
 #: Bytes that are parsed before the channel is asked to take what has come of them.
 _SLICE = 16384
 
@@ -424,7 +427,16 @@ class RequestParser:
             head.length = None
             return RequestBody(None)
         assert length is not None
-        head.length = int(length)
+        digits = length.strip(b" \t")
+        if len(digits) > _LENGTH_DIGITS:
+            raise ProxyError("http_request_error", "a Content-Length of too many digits")
+        head.length = int(digits)
+        if digits[:1] == b"0" and len(digits) > 1:
+            # It is sent on without the zeros, in which some see an octal number, or too many digits.
+            plain = b"%d" % head.length
+            head.fields[:] = [
+                (lower, name, plain if lower == b"content-length" else value) for lower, name, value in head.fields
+            ]
         return RequestBody(head.length) if head.length else None
 
     @staticmethod

@@ -203,7 +203,25 @@ CASES: Final[list[Case]] = [
         ("exponent", P([b"Content-Length: 3e0"], b"abc"), 400),
         ("underscore within", P([b"Content-Length: 1_0"], b"abcdefghij"), 400),
         ("space within", P([b"Content-Length: 1 0"], b"abcdefghij"), 400),
-        ("leading zeros", P([b"Content-Length: 003"], b"abc"), SAME),
+        (
+            "leading zeros",
+            P([b"Content-Length: 003"], b"abc"),
+            Sent(As(b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n", b"abc")),
+        ),
+        (
+            "zeros alone",
+            P([b"Content-Length: 00"], SMUGGLED),
+            Sent(
+                As(b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n"),
+                As(b"GET /admin HTTP/1.1\r\nHost: a\r\n"),
+            ),
+        ),
+        (
+            "twenty digits",
+            P([b"Content-Length: 00000000000000000003"], b"abc"),
+            Sent(As(b"POST /p HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n", b"abc")),
+        ),
+        ("twenty-one digits", P([b"Content-Length: 000000000000000000003"], b"abc"), 400),
         ("Arabic digits", P([b"Content-Length: \xd9\xa3"], b"abc"), 400),
         ("superscript three", P([b"Content-Length: \xb3"], b"abc"), 400),
         ("empty", P([b"Content-Length:"], b""), 400),
