@@ -119,7 +119,9 @@ class Ending(TwistedRequest):
         route = self.route
         log = channel.frontend.log
         if self.error is not None:
-            channel.frontend.tally.failed(self.error.reason.word)
+            tally = channel.frontend.tally
+            tally.failed(self.error.reason.word)
+            tally.troubles.note(self, self.error, channel.ticker.now)
         hooks = route.finished if route is not None else NOTHING
         if self._asked is not None:
             self.head = self._asked
@@ -131,7 +133,7 @@ class Ending(TwistedRequest):
                 self.sent_bytes,
                 monotonic() - self._began,
                 error.reason.word if error is not None else "",
-                str(error) if error is not None else "",
+                error.told if error is not None else "",
                 self.upstream_name.decode("latin-1") if self.upstream_name else "",
             )
             for hook in hooks:
