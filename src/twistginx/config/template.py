@@ -86,7 +86,7 @@ LOG_VARIABLES: Final = {
     "time_local": "the time, as in 10/Oct/2026:13:55:36 +0000",
     "request": "the request line",
     "bytes_sent": "the bytes of body that were sent",
-    "duration": "the seconds from the first byte of the request to the last of the response",
+    "duration": "the seconds from the end of the request's head to the last byte of the response",
     "reason": "the word of a failure; empty when there was none",
     "detail": "what went wrong, in words, and the setting that decided it; empty when nothing did",
 }

@@ -424,7 +424,7 @@ class Record:
 
     :ivar status: that was sent; 499 when the client left before a head was.
     :ivar sent: bytes of body written to the client, without chunk framing.
-    :ivar seconds: from the first byte of the request to the last of the response.
+    :ivar seconds: from the end of the request's head to the last byte of the response.
     :ivar reason: the word of a failure, or empty.
     :ivar detail: what went wrong, in words, and the setting that decided it, for the log; empty when nothing did.
     :ivar upstream: the peer that answered, ``127.0.0.1:9001``, or empty.
