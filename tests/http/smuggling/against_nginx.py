@@ -164,7 +164,12 @@ def main() -> int:
         print("skipped: nginx is not installed")
         return 0
     sys.path.insert(0, str(ROOT))
-    from tests.http.smuggling.cases import CASES
+    from tests.http.smuggling.cases import CASES, SAME, Case
+    from tests.http.smuggling.families import FAMILIES
+
+    attempts = [*CASES]
+    for family, members in FAMILIES.items():
+        attempts += [Case(family, str(number), raw, SAME) for number, raw in enumerate(members)]
 
     upstream = Upstream()
     upstream.start()
@@ -173,7 +178,7 @@ def main() -> int:
         Path(name).chmod(0o755)
         servers = start(Path(name), upstream.port)
         try:
-            for case in CASES:
+            for case in attempts:
                 found = {}
                 for server, (port, _) in servers.items():
                     upstream.seen.clear()
@@ -190,7 +195,7 @@ def main() -> int:
             for _, process in servers.values():
                 process.terminate()
                 process.wait(20)
-    print(f"{len(CASES)} attempts, {different} with different outcomes")
+    print(f"{len(attempts)} attempts, {different} with different outcomes")
     return 0
 
 

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.http.smuggling.cases import CASES, SAME, As, Broken, Case
+from tests.http.smuggling.cases import CASES, SAME, As, Broken, Case, G
+from tests.http.smuggling.families import FAMILIES
 from tests.http.smuggling.oracle import Request, Seen, proxied
 
 #: What we take out of every head, or say in it.
@@ -127,6 +128,28 @@ class SmugglingTests(SynchronousTestCase):
                     self.check(case, proxied(pieces), whole=not number)
                 except AssertionError as error:
                     failed.append(f"{case.group}: {case.name} (cut {number}): {error}\n{raw[:300]!r}")
+        self.assertEqual(failed, [], "\n" + "\n".join(failed))
+
+    def test_behind_plain_ones(self) -> None:
+        """
+        What a connection remembers of plain requests before does not change what becomes of an attempt, and none is
+        passed on in a way that can be read in two.
+        """
+        attempts = [(f"{case.group}: {case.name}", case.raw) for case in CASES]
+        attempts += [(family, raw) for family, members in FAMILIES.items() for raw in members]
+        self.assertGreater(len(attempts), 800)
+        first = [G(b"Cookie: a=%d" % number, b"Accept: */*") for number in range(2)]
+        failed = []
+        for name, raw in attempts:
+            try:
+                alone, behind = proxied([raw]), proxied([*first, raw])
+            except AssertionError as error:
+                failed.append(f"{name}: {error}\n{raw[:300]!r}")
+                continue
+            if (comparable(alone.requests), alone.statuses, alone.ended, alone.pending) != (
+                *(comparable(behind.requests[2:]), behind.statuses[2:], behind.ended, behind.pending),
+            ):
+                failed.append(f"{name}: {alone} is {behind}")
         self.assertEqual(failed, [], "\n" + "\n".join(failed))
 
     def test_names(self) -> None:
