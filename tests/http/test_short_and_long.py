@@ -309,6 +309,16 @@ class StreamTests(SynchronousTestCase):
             made = answers([[whole], [whole[:cut], whole[cut:]], [whole]])
             self.assertEqual([each[1:4] for each in made], [(b"0123456789", True, True)] * 3, whole[:cut])
 
+    def test_proxy_connection_of_a_server(self) -> None:
+        """
+        An answer with ``Proxy-Connection`` is not the last of its connection; to llhttp it would be.
+        """
+        chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+        for value in (b"close", b"upgrade"):
+            said = b"HTTP/1.1 200 OK\r\nProxy-Connection: %b\r\nContent-Length: 2\r\n\r\nok" % value
+            made = answers([[said], [chunked], [said[:30], said[30:]], [chunked]])
+            self.assertEqual([each[1:4] for each in made], [(b"ok", True, True)] * 4, value)
+
     def test_behind_the_last(self) -> None:
         """
         Nothing is read behind a request that says that it is the last, whichever way came before.

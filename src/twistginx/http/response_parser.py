@@ -312,6 +312,8 @@ class ResponseParser:
                 options |= frozenset([option.strip() for option in value.lower().split(b",")])
             elif lower == b"keep-alive":
                 self.linger = announced_linger(value)
+            elif lower == b"proxy-connection":
+                self._stale = True  # llhttp takes it for Connection, and would read nothing behind a "close"
             elif lower == b"upgrade":
                 upgrade = value if upgrade is None else upgrade + b", " + value
         self._deciding.clear()
