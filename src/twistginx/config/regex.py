@@ -205,7 +205,8 @@ def _literal_of(text: str) -> bytes:
         plain = piece if piece not in _MEANT else ""
         if len(piece) == len(r"\.") and piece[0] == "\\" and not piece[1].isalnum():
             plain = piece[1]
-        if len(plain) != 1 or after in ("?", "*", "{"):
+        # What repeats it may stand behind a group of flags, which is nothing: "/(?i)?".
+        if len(plain) != 1 or after in ("?", "*", "{") or (after.startswith("(?") and after[-1] == ")"):
             break
         literal += plain.encode("utf-8", "surrogateescape")
         if after == "+":
