@@ -369,6 +369,24 @@ class OutageTests(RedisTestCase):
         self.assertTrue((yield other.acquire(b"k", 1, 0.0)))
 
     @inlineCallbacks
+    def test_acquired_while_stopped(self):
+        """
+        What a stopped Redis was asked for, and gives when it goes on, while nobody waits for it any more, is not held.
+        """
+        store, other = self.worker(timeout="50ms"), self.worker()
+        yield self.there(store, other)
+        os.kill(self.server.pid, signal.SIGSTOP)
+        try:
+            asked = store.acquire(b"k", 1, 0.0)
+            yield self.away(store)
+            self.assertTrue((yield asked))  # it is to let everything pass
+            store.release(b"k")
+        finally:
+            os.kill(self.server.pid, signal.SIGCONT)
+        yield self.there(store, other)
+        self.assertTrue((yield other.acquire(b"k", 1, 0.0)))
+
+    @inlineCallbacks
     def test_refused(self):
         """
         A Redis that is there and refuses is no reason to fail otherwise.

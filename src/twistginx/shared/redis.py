@@ -228,7 +228,12 @@ class RedisStore:
                 self._held[key] = self._held.get(key, 0) + 1
             return bool(reply)
 
-        return self._ask(scripts.ACQUIRE, (b"c:" + key,), (self._me, limit, int(LEASE * 1000)), acquired, without)
+        def unanswered() -> bool:
+            self._unsure.add(key)  # Redis may have heard it all the same, and would have us hold it for ever
+            return without()
+
+        arguments = (self._me, limit, int(LEASE * 1000))
+        return self._ask(scripts.ACQUIRE, (b"c:" + key,), arguments, acquired, without, unanswered)
 
     def release(self, key: bytes) -> None:
         """
@@ -280,10 +285,12 @@ class RedisStore:
         arguments: tuple[Any, ...],
         understand: Callable[[Any], T],
         without: Callable[[], T],
+        unanswered: Callable[[], T] | None = None,
     ) -> Deferred[T] | T:
         """
         :param understand: makes a result of the reply.
         :param without: makes one while Redis is away.
+        :param unanswered: makes one where Redis was asked, and has not answered; None: ``without`` does.
         """
         if not self._link.there:
             return without()
@@ -295,7 +302,7 @@ class RedisStore:
             if not self._complained and self._link.there and failure.check(CancelledError) is None:
                 self._complained = True
                 self._log.error("redis refuses: {error}", error=failure.getErrorMessage())
-            return without()
+            return (unanswered or without)()
 
         return answer.addCallbacks(understand, failed)
 
