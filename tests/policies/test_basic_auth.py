@@ -4,6 +4,7 @@ Tests for twistginx.policies.basic_auth.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import bcrypt
@@ -216,6 +217,19 @@ class BookTests(SynchronousTestCase):
         self.slow.finish()
         self.assertEqual(self.ask(), b"ann")
         self.assertIsInstance(self.ask(seconds=0.0), Deferred)
+
+    def test_nobody(self) -> None:
+        """
+        With users in two places, a name that nobody has is looked for in one of them, always in the same, and not in
+        the same for all: else the time would tell who is in the other.
+        """
+        inline, listed = Users({b"ann": Word()}), Users({b"bob": Word()})  # type: ignore[dict-item]
+        book = Book(inline, SimpleNamespace(value=listed), self.desk, self.ticker)
+        self.assertEqual((book._among(b"ann"), book._among(b"bob")), (inline, listed))
+        names = [b"%d" % number for number in range(200)]
+        found = [book._among(name) for name in names]
+        self.assertEqual(found, [book._among(name) for name in names])
+        self.assertTrue(50 < found.count(inline) < 150, found.count(inline))
 
     def test_passwords_are_not_kept(self) -> None:
         """

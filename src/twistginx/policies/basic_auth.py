@@ -190,13 +190,27 @@ class Book:
             return b""
         return self._verified(digest, user, password, seconds)
 
+    def _among(self, user: bytes) -> Users:
+        """
+        Those among whom a name is looked for; one that nobody has, always among the same, by chance of either.
+        """
+        inline = self._inline
+        if self._file is None or user in inline:
+            return inline
+        listed: Users = self._file.value
+        if user not in listed and inline:
+            number = int.from_bytes(blake2b(user, key=self._key, digest_size=8).digest(), "big")
+            if number % (len(inline) + len(listed)) < len(inline):
+                return inline
+        return listed
+
     def _verified(self, digest: bytes, user: bytes, password: bytes, seconds: float) -> Deferred[bytes]:
         pending = self._pending.get(digest)
         waiting: Deferred[bytes] = Deferred()
         if pending is not None:
             pending.append(waiting)
             return waiting
-        users = self._inline if self._file is None or user in self._inline else self._file.value
+        users = self._among(user)
         verifying = self._desk.verify(users, user, password)
         waiters = self._pending[digest] = [waiting]
 
