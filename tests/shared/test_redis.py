@@ -27,6 +27,7 @@ from twistginx.errors import ProxyError
 from twistginx.interfaces import IStore, IStoreModule
 from twistginx.net.timers import Ticker
 from twistginx.shared import redis
+from twistginx.shared.local import LocalStore
 from twistginx.shared.verdict import Verdict
 
 
@@ -38,8 +39,9 @@ class Context:
     log = Logger()
     reactor: Any = reactor
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Any = None) -> None:
         self.ticker = Ticker(reactor)
+        self.memory = LocalStore() if memory is None else memory
 
 
 class RedisTestCase(TestCase):
@@ -79,12 +81,15 @@ class RedisTestCase(TestCase):
         """
         self.server.stop(signal.SIGKILL)
 
+    #: What these workers share, if they are of one machine.
+    memory: Any = None
+
     def worker(self, url: str = "", **options: Any) -> Any:
         """
         One worker's store.
         """
         table = {"store": url or f"redis://127.0.0.1:{self.port}/0", "prefix": self.prefix, **options}
-        store = redis.make(structure(table, redis.Config), Context())
+        store = redis.make(structure(table, redis.Config), Context(self.memory))
         store.start()
         self.stores.append(store)
         return store
@@ -330,6 +335,21 @@ class OutageTests(RedisTestCase):
         self.assertTrue(store.acquire(b"k", 2, 0.0))
         version = store.put(b"v", b"x", 10.0, 0.0)
         self.assertEqual(store.get(b"v", 0.0), (b"x", version))
+        yield deferLater(reactor, 0)
+
+    @inlineCallbacks
+    def test_local_together(self):
+        """
+        The workers of a machine keep them together.
+        """
+        self.memory = LocalStore()
+        url = f"redis://127.0.0.1:{free_port()}"
+        stores = [self.worker(url, on_failure="local") for _ in range(2)]
+        admitted = [store.take(b"k", 0.01, 2.0, 0.0).admitted for store in stores * 2]
+        self.assertEqual(admitted, [True, True, False, False])
+        self.assertEqual([store.acquire(b"k", 3, 0.0) for store in stores * 2], [True, True, True, False])
+        stores[1].release(b"k")
+        self.assertTrue(stores[0].acquire(b"k", 3, 0.0))
         yield deferLater(reactor, 0)
 
     @inlineCallbacks
