@@ -119,7 +119,9 @@ class Ending(TwistedRequest):
         route = self.route
         log = channel.frontend.log
         if self.error is not None:
-            channel.frontend.tally.failed(self.error.reason.word)
+            frontend = channel.frontend
+            frontend.tally.failed(self.error.reason.word)
+            frontend.complaints.note(self.error, self, frontend.ticker.now)
         hooks = route.finished if route is not None else NOTHING
         if self._asked is not None:
             self.head = self._asked

@@ -439,3 +439,10 @@ class Record:
         self.reason = reason
         self.detail = detail
         self.upstream = upstream
+
+    @property
+    def explanation(self) -> str:
+        """
+        What ``detail`` says beside ``reason``; empty where that is all.
+        """
+        return self.detail.removeprefix(self.reason).removeprefix(": ")

@@ -296,6 +296,7 @@ _VARIABLES: Final[dict[str, Getter]] = {
     "bytes_sent": _recorded("sent", "d"),
     "duration": _recorded("seconds", ".3f"),
     "reason": _recorded("reason", ""),
+    "detail": _recorded("explanation", ""),
 }
 
 #: Those that take an argument.
