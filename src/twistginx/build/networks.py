@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twistginx.config.faults import did_you_mean
-from twistginx.config.networks import ALL, Entry
+from twistginx.config.networks import ALL, Entry, NetworkSet
 from twistginx.errors import ConfigError
 from twistginx.net.addresslist import AddressList, Everybody, Fixed, fixed, read_addresses
 from twistginx.net.watchedfile import WatchedFile
@@ -74,6 +74,17 @@ class Networks:
             except ConfigError as error:
                 raise ConfigError(error.message, f"{key}.{index}", error.expected) from error
         return AddressList(parts)
+
+    def trusted(self, entries: Sequence[Entry]) -> NetworkSet | AddressList | None:
+        """
+        The proxies that are trusted by ``trusted_proxies``; None: none are.
+
+        :raise ConfigError: as :meth:`addresses`.
+        """
+        networks = [entry.network for entry in entries if entry.network is not None]
+        if len(networks) == len(entries):
+            return NetworkSet(networks) or None
+        return self.addresses(entries, "trusted_proxies")
 
     def _list(self, name: str) -> AddressList:
         found = self._named.get(name)
