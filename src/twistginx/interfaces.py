@@ -199,6 +199,7 @@ class IStore(Interface):
 
         :param rate: tokens a second that the bucket fills with.
         :param burst: tokens that it holds.
+        :param cost: less than 0: so many are given back.
         :return: a :class:`twistginx.shared.verdict.Verdict`; ``twistginx.shared.verdict.judge`` is the arithmetic.
         """
 
