@@ -15,7 +15,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
+from twisted.logger import Logger, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
@@ -311,6 +311,16 @@ class OutageTests(RedisTestCase):
         self.assertTrue(all(isinstance(each, Verdict) for each in seen))
         self.assertIsInstance(store.take(b"k", 1.0, 1.0, 0.0), Deferred)
         self.expect_no_surprise()
+
+    @inlineCallbacks
+    def test_told_once(self):
+        """
+        The log says once that it is away, however often it is tried again.
+        """
+        with capturedLogs() as events:
+            store = self.worker(f"redis://127.0.0.1:{free_port()}")
+            yield self.until(lambda: store._link._failures > 3)
+        self.assertEqual([formatEvent(each).split(": ", 1)[1] for each in events], ["it cannot be reached"])
 
     @inlineCallbacks
     def test_deny(self):
