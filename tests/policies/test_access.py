@@ -147,6 +147,10 @@ class AddressTests(GuardedCase):
         (server.directory / "cdn.txt").write_bytes(b"")
         server.advance(3)
         self.assertEqual(self.told(client=chain).body, b"127.0.0.1")
+        for everybody in ("all", "0.0.0.0/0", "::/0"):
+            server.load(config.replace("10.0.0.1", everybody))
+            (warning,) = server.generation.warnings  # type: ignore[union-attr]
+            self.assertIn("site[0].trusted_proxies[1]: trusts everybody", str(warning))
         for wrong, problem in (("nobody", 'there is no list "nobody"'), ("file:none.txt", "cannot be read")):
             error = self.assertRaises(ConfigError, server.load, config.replace('"10.0.0.1"', f'"{wrong}"'))
             self.assertIn(f"site[0].trusted_proxies[1]: {problem}" if wrong == "nobody" else problem, str(error))
