@@ -202,3 +202,10 @@ class ProxyError(TwistginxError):
         self.fields = fields
         self.received = received
         super().__init__(": ".join(part for part in (word, detail, setting) if part))
+
+    @property
+    def told(self) -> str:
+        """
+        What went wrong, in words, and the setting that decided it, for logs; empty where there is nothing to say.
+        """
+        return "; ".join(filter(None, (self.detail, self.setting)))

@@ -127,9 +127,11 @@ class VariableTests(SynchronousTestCase):
         """
         What is known at the end.
         """
-        text = "{status} {bytes_sent} {duration} [{reason}]"
-        self.assertEqual(fill(text, outcome=RECORD), b"200 1234 0.013 []")
-        self.assertEqual(fill(text), b"   []")
+        text = "{status} {bytes_sent} {duration} [{reason}] [{detail}]"
+        self.assertEqual(fill(text, outcome=RECORD), b"200 1234 0.013 [] []")
+        self.assertEqual(fill(text), b"   [] []")
+        failed = Record(502, 7, 0.5, "dns_error", "no such name", "")
+        self.assertEqual(fill("[{reason}] [{detail}]", outcome=failed), b"[dns_error] [no such name]")
 
     def test_response(self):
         """

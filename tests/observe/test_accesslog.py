@@ -46,8 +46,8 @@ class Request:
         self.head.host = b"example.com"
 
 
-def record(status=200, sent=1024, upstream="", reason=""):
-    return Record(status, sent, 0.0123456, reason, "", upstream)
+def record(status=200, sent=1024, upstream="", reason="", detail=""):
+    return Record(status, sent, 0.0123456, reason, detail, upstream)
 
 
 def noon():
@@ -180,7 +180,7 @@ class JSONTests(SynchronousTestCase):
         request = Request(fields=[(b"User-Agent", b"curl/8"), (b"Referer", b"http://example.com/")])
         request.route = Route
         request.split = b"canary"
-        line = json(noon)(request, record(502, 7, "127.0.0.1:9001", "connection_refused"))
+        line = json(noon)(request, record(502, 7, "127.0.0.1:9001", "connection_refused", "no"))
         self.assertEqual(
             standard_json.loads(line),
             {
@@ -202,6 +202,7 @@ class JSONTests(SynchronousTestCase):
                 "split": "canary",
                 "upstream": "127.0.0.1:9001",
                 "reason": "connection_refused",
+                "detail": "no",
             },
         )
 

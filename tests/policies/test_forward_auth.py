@@ -180,7 +180,7 @@ class ForwardAuthTests(GuardedCase):
             (b"HTTP/1.1 500 Oops\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno", "the service answered 500"),
             (b"HTTP/1.1 200 OK\r\nContent-Length: 11\r\n\r\n", "more than 10 bytes"),
             (b"SMTP\r\n\r\n", "http_protocol_error"),
-            (b"HTTP/1.1 200 OK\r\n", "http_response_timeout: no whole answer in time: forward_auth.timeout = 2s"),
+            (b"HTTP/1.1 200 OK\r\n", "http_response_timeout: no whole answer in time; forward_auth.timeout = 2s"),
         ):
             client = self.ask()
             if act is None:

@@ -87,7 +87,7 @@ class TokenTests(GuardedCase):
         """
         answer = self.told(bearer(text))
         self.assertEqual((answer.status, answer.get(b"www-authenticate")), (401, b'Bearer error="invalid_token"'))
-        self.assertIn(f"authentication_required: jwt: {detail}", self.record[1])
+        self.assertIn(f"jwt: {detail}", self.record[1])
 
     def test_module(self) -> None:
         """

@@ -621,7 +621,7 @@ class FailureTests(ProxyCase):
         self.asks()
         self.conversation.advance(3)
         self.fails(504, "http_response_timeout")
-        self.assertIn(" timeouts.first_byte = 2s", self.conversation.records[-1].detail)
+        self.assertIn("timeouts.first_byte = 2s", self.conversation.records[-1].detail)
         self.begin(idle=5.0, timeouts=RouteTimeouts(first_byte=2.0))
         server = self.asks()
         server.says(b"HTTP/1.1 200 OK\r\n\r\n")

@@ -88,7 +88,7 @@ LOG_VARIABLES: Final = {
     "bytes_sent": "the bytes of body that were sent",
     "duration": "the seconds from the first byte of the request to the last of the response",
     "reason": "the word of a failure; empty when there was none",
-    "detail": "what more there is to say about a failure: which rule it was, for instance; nobody but the log is told",
+    "detail": "what went wrong, in words, and the setting that decided it; empty when nothing did",
 }
 
 #: Every variable that there is.

@@ -1,33 +1,25 @@
 """
-What the error log is told of requests that a guard or a limit has refused, or could not decide about.
+What the error log is told of requests that a guard or a limit has refused.
 
-The access log has a line for each; here is why, for whoever has set the guard: each reason at most once in ten seconds,
-however many requests it is for.
+The access log has ``{detail}`` for each; here it is for whoever has set the guard, and looks where nginx writes "access
+forbidden by rule": each reason of a route at most once in ten seconds, however many requests it is for.  What is not a
+client's fault is in ``http.troubles``.
 """
 
 from __future__ import annotations
 
 from typing import Any, Final
 
-from twisted.logger import Logger, LogLevel
+from twisted.logger import Logger
 
 from twistginx.errors import ProxyError
-
-#: Seconds between two lines about the same.
-QUIET: Final = 10.0
+from twistginx.net.capacity import QUIET
 
 #: Reasons that are told apart; their texts are of the configuration and of addresses, not the clients' to invent.
 _APART: Final = 512
 
-#: What is told, by the word of the failure, and how loud.
-LEVELS: Final = {
-    "authentication_required": LogLevel.info,
-    "http_request_denied": LogLevel.info,
-    "rate_limited": LogLevel.info,
-    "concurrency_limited": LogLevel.info,
-    "authentication_unavailable": LogLevel.error,
-    "store_away": LogLevel.error,
-}
+#: What is told, by the words of failures.
+TOLD: Final = frozenset(("authentication_required", "http_request_denied", "rate_limited", "concurrency_limited"))
 
 _log = Logger(namespace="twistginx.guards")
 
@@ -49,11 +41,9 @@ class Complaints:
 
         :param now: in seconds.
         """
-        level = LEVELS.get(error.reason.word)
-        if level is None:
+        if error.reason.word not in TOLD:
             return
-        text = str(error)
-        about = request.route, text
+        about = request.route, str(error)
         if now < self._next.get(about, now):
             self._untold[about] = self._untold.get(about, 0) + 1
             return
@@ -62,13 +52,13 @@ class Complaints:
             self._untold.clear()
         self._next[about] = now + QUIET
         untold = self._untold.pop(about, 0)
-        _log.emit(
-            level,
-            "{site}{route}: {status} {text} (client {client}, request {id}{more})",
+        _log.info(
+            "{site}{route}: {status} {word}{told} (client {client}, request {id}{more})",
             site=request.site.label if request.site is not None else "-",
             route=f", route {request.route.name}" if request.route is not None else "",
             status=error.status,
-            text=text,
+            word=error.reason.word,
+            told=f": {error.told}" if error.told else "",
             client=request.client_ip.decode("ascii", "backslashreplace"),
             id=request.request_id.decode("ascii"),
             more=f"; {untold} more since the last of these lines" if untold else "",

@@ -119,9 +119,9 @@ class Ending(TwistedRequest):
         route = self.route
         log = channel.frontend.log
         if self.error is not None:
-            frontend = channel.frontend
-            frontend.tally.failed(self.error.reason.word)
-            frontend.complaints.note(self.error, self, frontend.ticker.now)
+            tally = channel.frontend.tally
+            tally.failed(self.error.reason.word)
+            tally.troubles.note(self, self.error, channel.ticker.now)
         hooks = route.finished if route is not None else NOTHING
         if self._asked is not None:
             self.head = self._asked
@@ -133,7 +133,7 @@ class Ending(TwistedRequest):
                 self.sent_bytes,
                 monotonic() - self._began,
                 error.reason.word if error is not None else "",
-                str(error) if error is not None else "",
+                error.told if error is not None else "",
                 self.upstream_name.decode("latin-1") if self.upstream_name else "",
             )
             for hook in hooks:
@@ -146,6 +146,8 @@ class Ending(TwistedRequest):
                     log(self, record)
                 except Exception:
                     self._log.failure("the access log failed")
+        if self.error is not None:
+            channel.frontend.complaints.note(self.error, self, channel.ticker.now)
         self.source = None
         self.watcher = None
         if self._filters:

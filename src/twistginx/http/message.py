@@ -426,7 +426,7 @@ class Record:
     :ivar sent: bytes of body written to the client, without chunk framing.
     :ivar seconds: from the first byte of the request to the last of the response.
     :ivar reason: the word of a failure, or empty.
-    :ivar detail: words about the failure, for the log.
+    :ivar detail: what went wrong, in words, and the setting that decided it, for the log; empty when nothing did.
     :ivar upstream: the peer that answered, ``127.0.0.1:9001``, or empty.
     """
 
@@ -439,10 +439,3 @@ class Record:
         self.reason = reason
         self.detail = detail
         self.upstream = upstream
-
-    @property
-    def explanation(self) -> str:
-        """
-        What ``detail`` says beside ``reason``; empty where that is all.
-        """
-        return self.detail.removeprefix(self.reason).removeprefix(": ")

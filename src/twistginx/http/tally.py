@@ -4,6 +4,8 @@ What HTTP counts.  A count is a plain attribute, so that the hot path pays 40 ns
 
 from __future__ import annotations
 
+from twistginx.http.troubles import Troubles
+
 
 class Tally:
     """
@@ -11,15 +13,17 @@ class Tally:
 
     :ivar requests: that have come in; those that were refused too.
     :ivar failures: how often a request has failed, by the word of :data:`twistginx.errors.REASONS`.
+    :ivar troubles: those of the failures that are told in the error log.
     :ivar dropped_fields: of requests, whose names might be taken for other names (``http.fieldnames``).
     """
 
-    __slots__ = ("dropped_fields", "failures", "requests")
+    __slots__ = ("dropped_fields", "failures", "requests", "troubles")
 
     def __init__(self) -> None:
         self.requests = 0
         self.failures: dict[str, int] = {}
         self.dropped_fields = 0
+        self.troubles = Troubles()
 
     def failed(self, word: str) -> None:
         """

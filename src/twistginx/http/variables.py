@@ -296,7 +296,7 @@ _VARIABLES: Final[dict[str, Getter]] = {
     "bytes_sent": _recorded("sent", "d"),
     "duration": _recorded("seconds", ".3f"),
     "reason": _recorded("reason", ""),
-    "detail": _recorded("explanation", ""),
+    "detail": _recorded("detail", ""),
 }
 
 #: Those that take an argument.

@@ -158,8 +158,8 @@ def json(wall: Callable[[], float] = time) -> Format:
             text += f',"upstream":{quote(record.upstream)}'
         if record.reason:
             text += f',"reason":{quote(record.reason)}'
-            if record.explanation:
-                text += f',"detail":{quote(record.explanation)}'
+            if record.detail:
+                text += f',"detail":{quote(record.detail)}'
         return f"{text}}}".encode()
 
     return line
