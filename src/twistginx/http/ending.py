@@ -119,9 +119,7 @@ class Ending(TwistedRequest):
         route = self.route
         log = channel.frontend.log
         if self.error is not None:
-            tally = channel.frontend.tally
-            tally.failed(self.error.reason.word)
-            tally.troubles.note(self, self.error, channel.ticker.now)
+            channel.frontend.tally.failed_with(self.error, self, channel.ticker.now)
         hooks = route.finished if route is not None else NOTHING
         if self._asked is not None:
             self.head = self._asked

@@ -4,6 +4,9 @@ What HTTP counts.  A count is a plain attribute, so that the hot path pays 40 ns
 
 from __future__ import annotations
 
+from typing import Any
+
+from twistginx.errors import ProxyError
 from twistginx.http.troubles import Troubles
 
 
@@ -13,17 +16,16 @@ class Tally:
 
     :ivar requests: that have come in; those that were refused too.
     :ivar failures: how often a request has failed, by the word of :data:`twistginx.errors.REASONS`.
-    :ivar troubles: those of the failures that are told in the error log.
     :ivar dropped_fields: of requests, whose names might be taken for other names (``http.fieldnames``).
     """
 
-    __slots__ = ("dropped_fields", "failures", "requests", "troubles")
+    __slots__ = ("_troubles", "dropped_fields", "failures", "requests")
 
     def __init__(self) -> None:
         self.requests = 0
         self.failures: dict[str, int] = {}
         self.dropped_fields = 0
-        self.troubles = Troubles()
+        self._troubles = Troubles()
 
     def failed(self, word: str) -> None:
         """
@@ -32,3 +34,12 @@ class Tally:
         :param word: of the reason.
         """
         self.failures[word] = self.failures.get(word, 0) + 1
+
+    def failed_with(self, error: ProxyError, request: Any, now: float) -> None:
+        """
+        The same, and the error log is told of it where it is no client's fault.
+
+        :param now: seconds, on a clock that does not go back.
+        """
+        self.failed(error.reason.word)
+        self._troubles.note(request, error, now)
