@@ -31,18 +31,20 @@ store = EmbeddedStore.attach(int(sys.argv[1]))
 sys.stdout.write("ready\\n"); sys.stdout.flush()
 """
 
-#: Asks without a pause until a moment, and says how often it was admitted, and between which moments.
+#: Asks without a pause until a moment, and says how often it was admitted, and between which moments: who does not get
+#: a core after the last of them has not asked, either.
 TAKER = (
     WORKER
     + """
 sys.stdin.readline()
-begin = now = time.monotonic()
+begin = now = last = time.monotonic()
 end = begin + float(sys.argv[2])
 count = 0
 while now < end:
-    count += store.take(b"key", 1000.0, 1000.0, now).admitted
+    if store.take(b"key", 1000.0, 1000.0, now).admitted:
+        count, last = count + 1, now
     now = time.monotonic()
-print(count, begin, now)
+print(count, begin, last)
 """
 )
 
