@@ -85,18 +85,19 @@ def alone(name: str, store: Any) -> None:
 
 WORKER = """
 import sys
-from time import monotonic
+from time import monotonic, process_time
 from bench.shared import LmdbStore
 from twistginx.shared.embedded import EmbeddedStore
 kind, where, seconds = sys.argv[1], sys.argv[2], float(sys.argv[3])
 store = LmdbStore(where) if kind == "lmdb" else EmbeddedStore.attach(int(where))
 begin = now = monotonic()
+spent = process_time()
 asked = admitted = 0
 while now < begin + seconds:
     asked += 1
     admitted += store.take(b"key", 1000.0, 100.0, now).admitted
     now = monotonic()
-print(asked, admitted, begin, now)
+print(asked, admitted, begin, now, process_time() - spent)
 """
 
 
@@ -111,10 +112,11 @@ def together(kind: str, where: str, workers: int, descriptors: tuple[int, ...] =
     said = [process.communicate()[0].split() for process in running]
     seconds = max(float(each[3]) for each in said) - min(float(each[2]) for each in said)
     asked, admitted = sum(int(each[0]) for each in said), sum(int(each[1]) for each in said)
+    spent = sum(float(each[4]) for each in said)
     right = 100 + 1000 * seconds
     print(
-        f"{kind}, {workers} processes on one key: {asked / seconds:,.0f} a second, "
-        f"{workers * seconds / asked * 1e6:.1f} us each; {admitted} admitted where {right:.0f} are right "
+        f"{kind}, {workers} processes on one key: {asked / seconds:,.0f} a second, {spent / asked * 1e6:.1f} us CPU "
+        f"and {workers * seconds / asked * 1e6:.1f} us each; {admitted} admitted where {right:.0f} are right "
         f"({100 * (admitted - right) / right:+.2f} %)",
         flush=True,
     )

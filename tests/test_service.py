@@ -350,7 +350,8 @@ class StartTests(ServiceTestCase):
 
         def connect(connections):
             listener.frontend = Frontend()
-            listener.connections = set(range(connections))
+            listener.connections.clear()
+            listener.connections.update(range(connections))
             self.addCleanup(listener.connections.clear)
             return listener.buildProtocol(address)
 

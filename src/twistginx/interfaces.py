@@ -199,6 +199,7 @@ class IStore(Interface):
 
         :param rate: tokens a second that the bucket fills with.
         :param burst: tokens that it holds.
+        :param cost: less than 0: so many are given back.
         :return: a :class:`twistginx.shared.verdict.Verdict`; ``twistginx.shared.verdict.judge`` is the arithmetic.
         """
 
@@ -247,6 +248,9 @@ class IContext(Interface):
     log = Attribute("A ``twisted.logger.Logger`` whose namespace is the module's.")
     base = Attribute("The directory (pathlib.Path) that relative paths of this table resolve against.")
     store = Attribute("What workers and machines share, an :class:`IStore`.")
+    memory = Attribute(
+        "What the workers of this machine share, whatever ``[shared]`` says: an :class:`IStore` that answers at once."
+    )
     place = Attribute(
         "Where this table stands, by names and not by numbers (str), so that state can be found again after a reload "
         "and on another machine."

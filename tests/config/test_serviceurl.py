@@ -4,9 +4,12 @@ Tests for twistginx.config.serviceurl.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistginx.config.serviceurl import ServiceURL
+from twistginx.config.text import expand
 
 
 class ServiceURLTests(SynchronousTestCase):
@@ -28,6 +31,15 @@ class ServiceURLTests(SynchronousTestCase):
             self.assertEqual((f"{url.server}", url.server.secure), (address, secure))
             self.assertEqual((url.authority, url.target), (authority, target))
             self.assertEqual(ServiceURL.parse(str(url)), url)
+
+    def test_secret(self) -> None:
+        """
+        What was put in is asked for, and not told.
+        """
+        text = expand("http://a/?token={env.T}", Path(), lambda kind, name: "sesame")
+        url = ServiceURL.parse(text)
+        self.assertEqual(url.target, b"/?token=sesame")
+        self.assertEqual((str(url), repr(url)), ("http://a/?token={env.T}", "<ServiceURL http://a/?token={env.T}>"))
 
     def test_wrong(self) -> None:
         """

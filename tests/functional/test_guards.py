@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import http.client
 import socket
-from contextlib import closing
+from collections import Counter
+from contextlib import ExitStack, closing
 from threading import Thread
+from time import monotonic
 
 import bcrypt
 
@@ -60,6 +62,32 @@ servers = ["127.0.0.1:{site}"]
 
 #: Many lines, so that they are read beside the reactor.
 BLOCKED = "\n".join(f"10.{high}.{low}.0/24" for high in range(16) for low in range(256))
+
+
+LIMITS = """
+[process]
+workers = 2
+
+[log]
+access = "off"
+
+[listener.few]
+endpoint = "tcp:{few}:interface=127.0.0.1"
+limits = {{ connections_per_client = 8 }}
+
+[[site]]
+listen = ["tcp:{many}:interface=127.0.0.1"]
+
+    [[site.route]]
+    rate_limit = {{ rate = "10/s", burst = 20 }}
+    respond = {{ body = "pong" }}
+
+[[site]]
+listen = ["few"]
+
+    [[site.route]]
+    respond = {{ body = "pong" }}
+"""
 
 
 class GuardTests(PeerTestCase):
@@ -118,4 +146,44 @@ class GuardTests(PeerTestCase):
             self.assertEqual(stranger.recv(1), b"")
 
         server.wait_for(lambda: "- ann [" in server.output() and "- bob [" in server.output(), "the log")
+        self.assertNotIn("Traceback", server.output())
+
+
+class LimitTests(PeerTestCase):
+    """
+    Limits that two workers keep together.
+    """
+
+    def at_once(self, port: int, number: int) -> tuple[Counter[bytes], float]:
+        """
+        How often which status is answered to requests that all come in the same moment, each on a connection of its
+        own; and the seconds that it took.
+        """
+        statuses: Counter[bytes] = Counter()
+        with ExitStack() as stack:
+            clients = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 20)) for _ in range(number)]
+            begin = monotonic()
+            for client in clients:
+                client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            for client in clients:
+                statuses[client.recv(12)[9:]] += 1
+            return statuses, monotonic() - begin
+
+    def test_exact(self) -> None:
+        """
+        Of 1,000 requests at once the burst is admitted, and what the rate has brought meanwhile; of 30 connections of
+        one client as many as it may have.
+        """
+        ports = {name: free_port() for name in ("many", "few")}
+        server = self.twistginx(LIMITS.format_map(ports), *ports.values())
+
+        statuses, seconds = self.at_once(ports["many"], 1000)
+        self.assertEqual(statuses.keys(), {b"200", b"429"})
+        self.assertEqual(statuses.total(), 1000)
+        self.assertTrue(20 <= statuses[b"200"] <= 20 + 10 * seconds, (statuses, seconds))
+
+        # Whoever has looked whether the port is open may still be there at first, and those before the next ones.
+        expected = {b"200": 8, b"503": 22}
+        for _ in range(2):
+            server.wait_for(lambda: self.at_once(ports["few"], 30)[0] == expected, "eight connections, and no more")
         self.assertNotIn("Traceback", server.output())

@@ -335,6 +335,41 @@ class FailClosedTests(ConversationTestCase):
         self.assertEqual(self.stage.requests, [])
         self.expected_errors = [ZeroDivisionError, ZeroDivisionError, ZeroDivisionError, CancelledError]
 
+    def test_nonsense(self) -> None:
+        """
+        What is no decision lets nobody in, and the log says what it was.
+        """
+        for outcome in (True, False, "yes", succeed(True), succeed("no")):
+            self.serve(admit=(lambda request, outcome=outcome: outcome,))
+            self.connect(GET)
+            self.assertEqual(self.answer().status, 500, outcome)
+            self.lose()
+        self.assertEqual(self.stage.requests, [])
+        self.expected_errors = [TypeError] * 5
+
+    def test_answers_by_itself(self) -> None:
+        """
+        A policy that answers, and then does not say so, has not let anybody in: nobody behind it is asked.
+        """
+
+        def answers(request: Any) -> None:
+            request.respond(Reply(403, (), b"no"))
+
+        def begins(request: Any) -> None:
+            request.start(ResponseHead(403, Fields(), length=2))
+            request.send(b"n")
+
+        def later(request: Any) -> Any:
+            answers(request)
+            return succeed(None)
+
+        for policy in (answers, begins, later):
+            self.serve(admit=(policy, broken))
+            self.connect(GET)
+            self.assertTrue(self.wire.value().startswith(b"HTTP/1.1 403 "), policy)
+            self.lose()
+        self.assertEqual(self.stage.requests, [])
+
 
 class DoorTests(ConversationTestCase):
     """

@@ -4,8 +4,10 @@ Tests for twistginx.net.watchedfile.
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from unittest.mock import patch
 
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, capturedLogs
@@ -100,6 +102,19 @@ class WatchedFileTests(SynchronousTestCase):
         self.write("2")
         self.wait()
         self.assertEqual(self.file.value, 2)
+
+    def test_unreadable(self) -> None:
+        """
+        One that was written before we were allowed to read it is read when we are, and complained of once.
+        """
+        self.write("2")
+        with capturedLogs() as events:
+            with patch.object(Path, "open", side_effect=PermissionError(errno.EACCES, "Permission denied")):
+                self.wait(6)
+            self.assertEqual(self.file.value, 1)
+            self.wait()
+        self.assertEqual(self.file.value, 2)
+        self.assertEqual([event["log_level"] for event in events], [LogLevel.error, LogLevel.info])
 
     def test_large(self) -> None:
         """

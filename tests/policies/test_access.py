@@ -10,8 +10,10 @@ from twisted.logger import capturedLogs
 from zope.interface.verify import verifyObject
 
 from tests.policies.guarded import SITE, GuardedCase
+from twistginx.errors import ConfigError
 from twistginx.interfaces import IPolicyModule
 from twistginx.policies import access
+from twistginx.testing import MemoryServer
 
 
 class AddressTests(GuardedCase):
@@ -121,6 +123,37 @@ class AddressTests(GuardedCase):
         self.lets_in("!192.0.2.1")
         server.load(SITE)
         self.assertEqual(len(server.runtime.ticker), 0)
+
+    def test_trusted(self) -> None:
+        """
+        Proxies are trusted by lists and files as well, from right to left, for as long as they stand there.
+        """
+        config = """
+            [networks]
+            cdn = "file:cdn.txt"
+            [[site]]
+            listen = "tcp:80"
+            trusted_proxies = ["cdn", "10.0.0.1"]
+            [[site.route]]
+            respond = { body = "{client}" }
+        """
+        self.server = server = MemoryServer(config, {"cdn.txt": b"198.51.100.0/24\n127.0.0.1\n"})
+        self.addCleanup(server.close)
+        chain = "6.6.6.6, 192.0.2.7, 198.51.100.9, 10.0.0.1, 198.51.100.8"
+        self.assertEqual(self.told(client=chain).body, b"192.0.2.7")
+        (server.directory / "cdn.txt").write_bytes(b"127.0.0.1\n")
+        server.advance(3)
+        self.assertEqual(self.told(client=chain).body, b"198.51.100.8")
+        (server.directory / "cdn.txt").write_bytes(b"")
+        server.advance(3)
+        self.assertEqual(self.told(client=chain).body, b"127.0.0.1")
+        for everybody in ("all", "0.0.0.0/0", "::/0"):
+            server.load(config.replace("10.0.0.1", everybody))
+            (warning,) = server.generation.warnings  # type: ignore[union-attr]
+            self.assertIn("site[0].trusted_proxies[1]: trusts everybody", str(warning))
+        for wrong, problem in (("nobody", 'there is no list "nobody"'), ("file:none.txt", "cannot be read")):
+            error = self.assertRaises(ConfigError, server.load, config.replace('"10.0.0.1"', f'"{wrong}"'))
+            self.assertIn(f"site[0].trusted_proxies[1]: {problem}" if wrong == "nobody" else problem, str(error))
 
     def test_wrong(self) -> None:
         """

@@ -4,6 +4,7 @@ Tests for twistginx.policies.basic_auth.
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import bcrypt
@@ -18,7 +19,7 @@ from twistginx.errors import ProxyError
 from twistginx.interfaces import IPolicyModule
 from twistginx.net.timers import Ticker
 from twistginx.policies import basic_auth
-from twistginx.policies.basic_auth import QUEUE, Book, Desk
+from twistginx.policies.basic_auth import QUEUE, SHARE, Book, Desk
 from twistginx.policies.passwords import Users
 
 HASH = bcrypt.hashpw(b"sesame", bcrypt.gensalt(4)).decode()
@@ -187,8 +188,10 @@ class BookTests(SynchronousTestCase):
         self.word = Word()
         self.book = Book(Users({b"ann": self.word}), None, self.desk, self.ticker)  # type: ignore[dict-item]
 
-    def ask(self, user: str = "ann", password: str = "sesame", seconds: float = 60.0) -> Any:
-        return self.book.look_up(credentials(user, password), seconds)
+    def ask(
+        self, user: str = "ann", password: str = "sesame", seconds: float = 60.0, client: bytes = b"192.0.2.7"
+    ) -> Any:
+        return self.book.look_up(credentials(user, password), seconds, client)
 
     def test_remembered(self) -> None:
         """
@@ -216,6 +219,19 @@ class BookTests(SynchronousTestCase):
         self.slow.finish()
         self.assertEqual(self.ask(), b"ann")
         self.assertIsInstance(self.ask(seconds=0.0), Deferred)
+
+    def test_nobody(self) -> None:
+        """
+        With users in two places, a name that nobody has is looked for in one of them, always in the same, and not in
+        the same for all: else the time would tell who is in the other.
+        """
+        inline, listed = Users({b"ann": Word()}), Users({b"bob": Word()})  # type: ignore[dict-item]
+        book = Book(inline, SimpleNamespace(value=listed), self.desk, self.ticker)
+        self.assertEqual((book._among(b"ann"), book._among(b"bob")), (inline, listed))
+        names = [b"%d" % number for number in range(200)]
+        found = [book._among(name) for name in names]
+        self.assertEqual(found, [book._among(name) for name in names])
+        self.assertTrue(50 < found.count(inline) < 150, found.count(inline))
 
     def test_passwords_are_not_kept(self) -> None:
         """
@@ -247,11 +263,27 @@ class BookTests(SynchronousTestCase):
         So many may wait, and no more; afterwards there is room again.
         """
         for number in range(QUEUE):
-            self.ask(password=str(number))
+            self.ask(password=str(number), client=b"%d" % number)
         error = self.assertRaises(ProxyError, self.ask, "ann", "one more")
         self.assertEqual(error.reason.word, "authentication_unavailable")
         self.assertIn((b"Retry-After", b"1"), error.fields)
         self.slow.finish()
+        self.ask(password="one more")
+
+    def test_share(self) -> None:
+        """
+        One client alone does not fill the queue: others are verified behind his guesses.
+        """
+        for number in range(SHARE):
+            self.ask(password=str(number))
+        error = self.assertRaises(ProxyError, self.ask, "ann", "one more")
+        self.assertIn("of this client", error.detail)
+        self.ask(password="0")  # what waits already waits once
+        right = self.ask(client=b"192.0.2.8")
+        while self.slow.jobs:
+            self.slow.finish()
+        self.assertEqual(self.successResultOf(right), b"ann")
+        self.assertEqual((self.desk.waiting, self.desk._clients), (0, {}))
         self.ask(password="one more")
 
     def test_bounded(self) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import jwt as pyjwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from twisted.logger import capturedLogs
@@ -130,6 +132,31 @@ class TokenTests(GuardedCase):
         self.assertEqual(self.told().get(b"www-authenticate"), b"Bearer")
         self.assertEqual(self.told("Authorization: Basic x").status, 401)
         self.assertEqual(self.told(bearer(good), bearer("x")).status, 401)
+
+    def test_times(self) -> None:
+        """
+        A time is a number, and one that there can be; whatever else an issuer writes there is refused, and is no error
+        of ours.
+        """
+        self.serve(POLICY, FILES)
+        now = int(time())
+        self.passed(bearer(token(exp=now + 60.5, nbf=now - 1.5, iat=now - 2)))
+        for name in ("exp", "nbf", "iat"):
+            for value in (str(now + 60), "x", [now], {}, False, float("inf"), float("nan"), 10**400, 10.0**18):
+                signed = encoded(b'{"alg":"RS256","kid":"k1"}') + b"."
+                said = {"sub": "ann", "iss": "https://idp", "aud": "app", "exp": now + 60, name: value}
+                signed += encoded(json.dumps(said).encode())
+                signature = RSA.sign(signed, PKCS1v15(), SHA256())
+                self.bad((signed + b"." + encoded(signature)).decode(), "it ")
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_nested(self) -> None:
+        """
+        What is nested deeper than anybody reads is no token.
+        """
+        self.serve(POLICY, FILES)
+        for head in (b"[" * 9000, b'{"alg":"RS256","kid":"k1","x":' + b"[" * 4000 + b"]" * 4000 + b"}"):
+            self.bad((encoded(head) + b".e30.e30").decode(), "it is not a signed token")
 
     def test_leeway(self) -> None:
         """

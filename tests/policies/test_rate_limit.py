@@ -179,6 +179,16 @@ class RateLimitTests(LimitCase):
         self.assertEqual(self.admitted(5), 3)
         self.assertEqual(self.admitted(5, peer="192.0.2.2"), 1)
 
+    def test_array_takes_nothing(self) -> None:
+        """
+        Who is refused by one limit takes nothing of another: one client alone does not use up what all share.
+        """
+        self.serve('[{ rate = "1/h", burst = 5, key = "all" }, { rate = "1/h", burst = 2 }]')
+        self.assertEqual(self.admitted(20), 2)
+        self.assertEqual(self.admitted(20, peer="192.0.2.2"), 2)
+        self.assertEqual(self.admitted(20, peer="192.0.2.3"), 1)
+        self.assertEqual(self.admitted(20, peer="192.0.2.4"), 0)
+
     def test_reload(self) -> None:
         """
         A reload forgets nothing, wherever the route has moved to; a limit that was changed is the new one.

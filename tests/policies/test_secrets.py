@@ -107,6 +107,25 @@ class SecretTests(GuardedCase):
         self.not_in("\n".join(record.detail for _, record in self.server.records))
         self.assertEqual({record.status for _, record in self.server.records}, {401, 403})
 
+    def test_urls(self) -> None:
+        """
+        A secret in a URL is asked for, and is in no log, and nowhere where somebody looks.
+        """
+        for policy in (
+            'jwt.jwks_url = "http://127.0.0.1:9092/keys?token={env.SIGN}"',
+            'forward_auth = "http://127.0.0.1:9092/keys?token={env.SIGN}"',
+        ):
+            with capturedLogs() as events:
+                self.serve(f"    {policy}", SIGN=SECRETS["SIGN"])
+                connection = self.ask("Accept: text/html", "Authorization: Bearer e30.e30.e30")
+                service = self.server.accept()
+                self.assertTrue(service.take().startswith(f"GET /keys?token={SECRETS['SIGN']} HTTP".encode()))
+                service.reset()
+                self.not_in(connection.take().decode())
+                self.assertEqual(self.record[0], "authentication_unavailable")
+            self.not_in("\n".join([*map(eventAsText, events), self.record[1]]))
+            self.not_in(repr(self.server.generation.root))  # type: ignore[union-attr]
+
     def test_errors(self) -> None:
         """
         Nor does what is wrong with a configuration.

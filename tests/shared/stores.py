@@ -45,6 +45,21 @@ class StoreTests:
             self.assertTrue(0 < verdicts[-1].wait <= 10.0, verdicts[-1])
 
     @inlineCallbacks
+    def test_give_back(self):
+        """
+        What is given back can be taken again, and a full bucket stays full.
+        """
+        now = self.now()
+        for given, left in ((1, 1), (2, 2), (9, 3)):
+            yield self.often(4, "take", b"g%d" % given, 0.01, 3.0, now)
+            yield self.often(given, "take", b"g%d" % given, 0.01, 3.0, now, -1.0)
+            verdicts = yield self.often(5, "take", b"g%d" % given, 0.01, 3.0, now)
+            self.assertEqual([each.admitted for each in verdicts].count(True), left)
+        yield self.ask("take", b"new", 0.01, 3.0, now, -1.0)
+        verdicts = yield self.often(5, "take", b"new", 0.01, 3.0, now)
+        self.assertEqual([each.admitted for each in verdicts].count(True), 3)
+
+    @inlineCallbacks
     def test_delay(self):
         """
         A delay is given out in turn, and a cost of many is that of as many.

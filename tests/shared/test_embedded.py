@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from threading import Timer
 from time import monotonic
 
 from hypothesis import given
@@ -30,18 +31,20 @@ store = EmbeddedStore.attach(int(sys.argv[1]))
 sys.stdout.write("ready\\n"); sys.stdout.flush()
 """
 
-#: Asks without a pause until a moment, and says how often it was admitted, and between which moments.
+#: Asks without a pause until a moment, and says how often it was admitted, and between which moments: who does not get
+#: a core after the last of them has not asked, either.
 TAKER = (
     WORKER
     + """
 sys.stdin.readline()
-begin = now = time.monotonic()
+begin = now = last = time.monotonic()
 end = begin + float(sys.argv[2])
 count = 0
 while now < end:
-    count += store.take(b"key", 1000.0, 1000.0, now).admitted
+    if store.take(b"key", 1000.0, 1000.0, now).admitted:
+        count, last = count + 1, now
     now = time.monotonic()
-print(count, begin, now)
+print(count, begin, last)
 """
 )
 
@@ -51,6 +54,16 @@ HOLDER = (
 for _ in range(3):
     assert store.acquire(b"key", 10, time.monotonic())
 print("held"); sys.stdout.flush()
+sys.stdin.readline()
+"""
+)
+
+#: Locks the row of a key, and goes no further.
+LOCKER = (
+    WORKER
+    + """
+store._limits.lock(store._place(b"key")[1])
+print("locked"); sys.stdout.flush()
 sys.stdin.readline()
 """
 )
@@ -271,6 +284,29 @@ class ProcessTests(SynchronousTestCase):
         worker.send_signal(signal.SIGKILL)
         worker.wait()
         self.assertTrue(self.store.acquire(b"key", 3, now + 1))
+
+    def test_stopped_in_the_middle(self) -> None:
+        """
+        One that is stopped while it has a row locked holds nobody up; one that goes on, or dies, as long as it has it.
+        """
+        self.store.take(b"key", 0.001, 2.0, 1.0)
+        worker = self.start(LOCKER)
+        self.assertEqual(worker.stdout.readline(), "locked\n")  # type: ignore[union-attr]
+        row = self.store._place(b"key")[1]
+        self.assertEqual(self.store._limits._holder(row), worker.pid)
+        worker.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)
+        self.assertTrue(self.store.take(b"key", 0.001, 2.0, 1.0).admitted)
+        self.assertFalse(self.store.take(b"key", 0.001, 2.0, 1.0).admitted)
+        worker.send_signal(signal.SIGCONT)
+        os.waitid(os.P_PID, worker.pid, os.WCONTINUED | os.WNOWAIT)
+        timer = Timer(0.2, worker.kill)
+        timer.start()
+        begin = monotonic()
+        self.assertFalse(self.store.take(b"key", 0.001, 2.0, 1.0).admitted)
+        self.assertGreaterEqual(monotonic() - begin, 0.1)
+        timer.join()
+        self.assertEqual(self.store._limits._holder(row), 0)
 
     def test_killed_in_the_middle(self) -> None:
         """

@@ -15,7 +15,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults, inlineCallbacks, maybeDeferred
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
+from twisted.logger import Logger, capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyObject
 
@@ -27,6 +27,7 @@ from twistginx.errors import ProxyError
 from twistginx.interfaces import IStore, IStoreModule
 from twistginx.net.timers import Ticker
 from twistginx.shared import redis
+from twistginx.shared.local import LocalStore
 from twistginx.shared.verdict import Verdict
 
 
@@ -38,8 +39,9 @@ class Context:
     log = Logger()
     reactor: Any = reactor
 
-    def __init__(self) -> None:
+    def __init__(self, memory: Any = None) -> None:
         self.ticker = Ticker(reactor)
+        self.memory = LocalStore() if memory is None else memory
 
 
 class RedisTestCase(TestCase):
@@ -79,12 +81,15 @@ class RedisTestCase(TestCase):
         """
         self.server.stop(signal.SIGKILL)
 
+    #: What these workers share, if they are of one machine.
+    memory: Any = None
+
     def worker(self, url: str = "", **options: Any) -> Any:
         """
         One worker's store.
         """
         table = {"store": url or f"redis://127.0.0.1:{self.port}/0", "prefix": self.prefix, **options}
-        store = redis.make(structure(table, redis.Config), Context())
+        store = redis.make(structure(table, redis.Config), Context(self.memory))
         store.start()
         self.stores.append(store)
         return store
@@ -308,6 +313,16 @@ class OutageTests(RedisTestCase):
         self.expect_no_surprise()
 
     @inlineCallbacks
+    def test_told_once(self):
+        """
+        The log says once that it is away, however often it is tried again.
+        """
+        with capturedLogs() as events:
+            store = self.worker(f"redis://127.0.0.1:{free_port()}")
+            yield self.until(lambda: store._link._failures > 3)
+        self.assertEqual([formatEvent(each).split(": ", 1)[1] for each in events], ["it cannot be reached"])
+
+    @inlineCallbacks
     def test_deny(self):
         """
         Where it is to fail closed, it does, with the reason.
@@ -330,6 +345,21 @@ class OutageTests(RedisTestCase):
         self.assertTrue(store.acquire(b"k", 2, 0.0))
         version = store.put(b"v", b"x", 10.0, 0.0)
         self.assertEqual(store.get(b"v", 0.0), (b"x", version))
+        yield deferLater(reactor, 0)
+
+    @inlineCallbacks
+    def test_local_together(self):
+        """
+        The workers of a machine keep them together.
+        """
+        self.memory = LocalStore()
+        url = f"redis://127.0.0.1:{free_port()}"
+        stores = [self.worker(url, on_failure="local") for _ in range(2)]
+        admitted = [store.take(b"k", 0.01, 2.0, 0.0).admitted for store in stores * 2]
+        self.assertEqual(admitted, [True, True, False, False])
+        self.assertEqual([store.acquire(b"k", 3, 0.0) for store in stores * 2], [True, True, True, False])
+        stores[1].release(b"k")
+        self.assertTrue(stores[0].acquire(b"k", 3, 0.0))
         yield deferLater(reactor, 0)
 
     @inlineCallbacks
@@ -363,6 +393,24 @@ class OutageTests(RedisTestCase):
         try:
             store.release(b"k")
             yield self.away(store)
+        finally:
+            os.kill(self.server.pid, signal.SIGCONT)
+        yield self.there(store, other)
+        self.assertTrue((yield other.acquire(b"k", 1, 0.0)))
+
+    @inlineCallbacks
+    def test_acquired_while_stopped(self):
+        """
+        What a stopped Redis was asked for, and gives when it goes on, while nobody waits for it any more, is not held.
+        """
+        store, other = self.worker(timeout="50ms"), self.worker()
+        yield self.there(store, other)
+        os.kill(self.server.pid, signal.SIGSTOP)
+        try:
+            asked = store.acquire(b"k", 1, 0.0)
+            yield self.away(store)
+            self.assertTrue((yield asked))  # it is to let everything pass
+            store.release(b"k")
         finally:
             os.kill(self.server.pid, signal.SIGCONT)
         yield self.there(store, other)

@@ -4,10 +4,13 @@ A stream's frontend: policies, the listener's set, counters.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from twisted.internet.address import IPv4Address, UNIXAddress
+from twisted.internet.defer import succeed
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -98,6 +101,28 @@ class StreamFrontendTests(SynchronousTestCase):
             self.accept(allows, allows)
             self.assertEqual(self.resource.events, ["made"])
             self.listener.connections.clear()
+
+    def test_policy_says_nonsense(self) -> None:
+        """
+        Whatever else a policy says than that the connection may stay closes it; the log says what that was.
+        """
+
+        async def forgotten(connection: Any) -> None:
+            raise AssertionError
+
+        policies: Any = {"coroutine": forgotten, "str": lambda _: "yes", "list": lambda _: succeed(["yes"])}
+        for kind, says in policies.items():
+            self.client, self.resource = Recorder(), Recorder()
+            with capturedLogs() as events, warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of the coroutine
+                frontend, wire = self.accept(says)
+                wire.flush()
+            self.assertEqual((self.client.events, self.resource.events), (["made", "lost"], []))
+            self.assertEqual((frontend.refused, [event["kind"] for event in events]), (1, [kind]))
+        for says in (lambda _: True, lambda _: succeed(True), lambda _: succeed(None)):
+            self.resource = Recorder()
+            self.accept(says)
+            self.assertEqual(self.resource.events, ["made"])
 
     def test_not_wanted(self) -> None:
         """

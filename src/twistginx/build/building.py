@@ -27,6 +27,7 @@ from twistginx.net.timers import Ticker
 from twistginx.net.watchedfile import WatchedFile
 from twistginx.registry import Registry
 from twistginx.routing.conditions import Condition
+from twistginx.shared.local import LocalStore
 from twistginx.upstream.pool import Upstream
 
 if TYPE_CHECKING:
@@ -189,6 +190,12 @@ class Context:
     @property
     def store(self) -> Any:
         return self._building.store
+
+    @property
+    def memory(self) -> Any:
+        building = self._building
+        shared = building.runtime.memory
+        return building.keep(("memory",), LocalStore) if shared is None else shared
 
     @property
     def place(self) -> str:

@@ -13,12 +13,13 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from twistginx.build.building import Key
-from twistginx.build.generation import ListenerPlan
+from twistginx.build.generation import ListenerPlan, Runtime
 from twistginx.config import schema
 from twistginx.config.regex import Regex
 from twistginx.errors import ConfigError
 from twistginx.net import tlscontext
 from twistginx.net.capacity import Limit
+from twistginx.net.crowd import Census
 from twistginx.net.proxied import ProxyProtocol
 from twistginx.net.timers import Ticker
 from twistginx.net.tls import TLSServer
@@ -58,16 +59,17 @@ class Place:
                 frontend.sites[name.encode()] = site
             self._contexts.append((name, context))
 
-    def plan(self, endpoint: str, ticker: Ticker, workers: int = 1) -> ListenerPlan:
+    def plan(self, endpoint: str, runtime: Runtime) -> ListenerPlan:
         """
         What its listener is to be.
-
-        :param workers: among how many processes its limits are divided.
         """
-        options = self.options
+        options, ticker = self.options, runtime.ticker
         peers, limits = options.proxy_protocol, options.limits
+        census = None
+        if limits.connections_per_client is not None and runtime.memory is not None:
+            census = Census(runtime.memory, b"connections/%b/" % endpoint.encode(), runtime.reactor.seconds)
 
-        def limit(key: str, connections: int | None) -> Limit | None:
+        def limit(key: str, connections: int | None, workers: int) -> Limit | None:
             return None if connections is None else Limit(-(-connections // workers), f"limits.{key} = {connections}")
 
         return ListenerPlan(
@@ -76,8 +78,9 @@ class Place:
             self.frontend,
             self._server(ticker),
             None if peers is None else ProxyProtocol(peers, ticker, options.timeouts.header),
-            limit("connections", limits.connections),
-            limit("connections_per_client", limits.connections_per_client),
+            limit("connections", limits.connections, runtime.workers),
+            limit("connections_per_client", limits.connections_per_client, 1),
+            census,
         )
 
     def _server(self, ticker: Ticker) -> TLSServer | None:

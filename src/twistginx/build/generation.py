@@ -15,6 +15,7 @@ from twistginx.config import schema
 from twistginx.errors import Problem
 from twistginx.net.board import Board
 from twistginx.net.capacity import Capacity, Limit
+from twistginx.net.crowd import Census
 from twistginx.net.listener import Listener
 from twistginx.net.proxied import ProxyProtocol
 from twistginx.net.timers import Ticker
@@ -75,6 +76,7 @@ class ListenerPlan:
     :ivar proxy_protocol: what stands before that, or None.
     :ivar limit: of connections, or None.
     :ivar client_limit: of those of one client, or None.
+    :ivar census: where these are counted for all workers; None: in this process, or not at all.
     """
 
     endpoint: str
@@ -84,6 +86,7 @@ class ListenerPlan:
     proxy_protocol: ProxyProtocol | None = None
     limit: Limit | None = None
     client_limit: Limit | None = None
+    census: Census | None = None
 
     def give_to(self, listener: Listener) -> None:
         """
@@ -94,6 +97,7 @@ class ListenerPlan:
         listener.proxy_protocol = self.proxy_protocol
         listener.limit = self.limit
         listener.client_limit = self.client_limit
+        listener.connections.count_in(self.census)
 
 
 @define(eq=False)

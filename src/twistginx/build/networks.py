@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from twistginx.config.faults import did_you_mean
-from twistginx.config.networks import ALL, Entry
+from twistginx.config.networks import ALL, Entry, NetworkSet
 from twistginx.errors import ConfigError
 from twistginx.net.addresslist import AddressList, Everybody, Fixed, fixed, read_addresses
 from twistginx.net.watchedfile import WatchedFile
 
 if TYPE_CHECKING:
-    from twistginx.build.building import Building
+    from twistginx.build.building import Building, Key
 
 Parse = Callable[[bytes], Any]
 
@@ -74,6 +74,24 @@ class Networks:
             except ConfigError as error:
                 raise ConfigError(error.message, f"{key}.{index}", error.expected) from error
         return AddressList(parts)
+
+    def trusted(self, entries: Sequence[Entry], where: Key) -> NetworkSet | AddressList | None:
+        """
+        The proxies that are trusted by ``trusted_proxies``; None: none are.
+
+        :param where: the table of the site.
+        :raise ConfigError: as :meth:`addresses`.
+        """
+        for index, entry in enumerate(entries):
+            everybody = entry.network is not None and entry.network.range is not None and not entry.network.range.prefixlen
+            if everybody or entry.name == ALL:
+                self._building.warn(
+                    (*where, "trusted_proxies", index), "trusts everybody, so that each client chooses its address itself"
+                )
+        networks = [entry.network for entry in entries if entry.network is not None]
+        if len(networks) == len(entries):
+            return NetworkSet(networks) or None
+        return self.addresses(entries, "trusted_proxies")
 
     def _list(self, name: str) -> AddressList:
         found = self._named.get(name)

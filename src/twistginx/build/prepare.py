@@ -86,7 +86,7 @@ def _built(building: Building) -> Generation:
     if building.problems:
         raise ConfigError(problems=root.source.sorted(problem for _, problem in building.problems))
     for text, place in endpoints.places.items():
-        generation.listeners[text] = place.plan(text, building.runtime.ticker, building.runtime.workers)
+        generation.listeners[text] = place.plan(text, building.runtime)
     return generation
 
 

@@ -72,7 +72,7 @@ class Sites:
             label,
             tuple(routes),
             self._building.runtime.reactor,
-            config.trusted_proxies,
+            self._building.attempt(where, lambda: self._building.networks.trusted(config.trusted_proxies, where)),
             sessions,
             terms,
             self._doubtful_names(label, config.allow_header_names),

@@ -7,18 +7,18 @@ from __future__ import annotations
 import re
 from typing import Final, Self
 
-from attrs import frozen
+from attrs import field, frozen
 
 from twistginx.config.address import ServerAddress
-from twistginx.config.text import Text
+from twistginx.config.text import Text, written
 
 _URL: Final = re.compile(r"(https?)://([^/?#@\s]+)([/?][^#\s]*)?")
 
 
-@frozen
+@frozen(repr=False)
 class ServiceURL:
     """
-    Where to ask, and for what.
+    Where to ask, and for what.  Its text is for people: what was put in by ``{env.X}`` and the like is not in it.
 
     :ivar server: the address.
     :ivar authority: for the Host field.
@@ -28,6 +28,7 @@ class ServiceURL:
     server: ServerAddress
     authority: bytes
     target: bytes
+    _written: str = field(eq=False)
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -42,8 +43,10 @@ class ServiceURL:
         server = ServerAddress.parse(Text.at(base, text.base) if isinstance(text, Text) else base)
         if not target or target.startswith("?"):
             target = f"/{target or ''}"
-        return cls(server, authority.encode(), target.encode())
+        return cls(server, authority.encode(), target.encode(), written(text))
 
     def __str__(self) -> str:
-        scheme = "https" if self.server.secure else "http"
-        return f"{scheme}://{self.authority.decode()}{self.target.decode()}"
+        return self._written
+
+    def __repr__(self) -> str:
+        return f"<ServiceURL {self}>"

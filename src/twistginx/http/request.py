@@ -295,25 +295,36 @@ class Request(Response):
             outcome = admit[index](self)
             index += 1
             if outcome is None:
+                if self.started:
+                    return  # a policy that has answered by itself has not let anybody in
                 continue
             if isinstance(outcome, Deferred):
                 self._waiting = outcome
                 outcome.addCallbacks(self._admitted, self._not_admitted, callbackArgs=(index,))
                 return
-            self.respond(outcome)
+            self._answer(outcome)
             return
         self.admitted = True
         self._render()
 
+    def _answer(self, outcome: Any) -> None:
+        """
+        Answer what a policy has decided.
+        """
+        if not isinstance(outcome, Reply):
+            name = type(outcome).__name__
+            raise TypeError(f"a policy has decided {name}, which is neither None, nor a Reply, nor a Deferred of these")
+        self.respond(outcome)
+
     def _admitted(self, outcome: Reply | None, index: int) -> None:
-        if self.ended:
-            if outcome is not None:
+        if self.ended or self.started:
+            if isinstance(outcome, Reply):
                 release(outcome.body)
             return
         self._waiting = None
         try:
             if outcome is not None:
-                self.respond(outcome)
+                self._answer(outcome)
             else:
                 self._admit(index)
         except Exception:

@@ -12,8 +12,6 @@ from attrs import frozen
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.logger import Logger, LogLevel
 
-from twistginx.config.networks import network_of
-
 if TYPE_CHECKING:
     from twistginx.net.listener import Listener
 
@@ -37,63 +35,6 @@ class Limit:
 
     connections: int
     setting: str
-
-
-class Crowd(set[Any]):
-    """
-    The protocols that are open at a listener; where it is wanted, counted by client: an IPv4 address, or an IPv6 /64.
-    Who comes over a UNIX socket, or has yet to say for whom, is nobody's.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._clients: dict[Any, bytes] = {}
-        self._counts: dict[bytes, int] = {}
-        self._counting = False
-
-    def count(self, address: IAddress) -> int:
-        """
-        How many are open of the client at ``address``.  They are counted from the first time on that somebody asks.
-        """
-        if not self._counting:
-            self._counting = True
-            for each in self:
-                self._enter(each)
-        return self._counts.get(_client_at(address), 0)
-
-    def add(self, connection: Any) -> None:
-        """
-        It is open, and so has a transport.
-        """
-        super().add(connection)
-        if self._counting:
-            self._enter(connection)
-
-    def discard(self, connection: Any) -> None:
-        """
-        It is not open any more.
-        """
-        super().discard(connection)
-        client = self._clients.pop(connection, None)
-        if client is not None:
-            left = self._counts.pop(client) - 1
-            if left:
-                self._counts[client] = left
-
-    def _enter(self, connection: Any) -> None:
-        if connection in self._clients or getattr(connection, "proxied", False):
-            return
-        client = _client_at(connection.transport.getPeer())
-        if client:
-            self._clients[connection] = client
-            self._counts[client] = self._counts.get(client, 0) + 1
-
-
-def _client_at(address: Any) -> bytes:
-    """
-    Empty where there is none.
-    """
-    return network_of((getattr(address, "host", None) or "").encode("ascii", "replace"))
 
 
 class Capacity:

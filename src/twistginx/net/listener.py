@@ -28,7 +28,8 @@ from zope.interface import implementer
 
 from twistginx.errors import TwistginxError
 from twistginx.net.activation import mismatch
-from twistginx.net.capacity import Capacity, Crowd, Limit, Refusals
+from twistginx.net.capacity import Capacity, Limit, Refusals
+from twistginx.net.crowd import Crowd
 from twistginx.net.proxyprotocol import ProxyHeader
 
 #: Connections that the kernel may hold for us; Twisted's own default is 50.  Linux takes no more than this unless told.
@@ -191,7 +192,7 @@ class Listener(Factory):
         :return: None where nobody wants to.
         """
         limit = self.client_limit
-        if limit is not None and self.connections.count(address) >= limit.connections:
+        if limit is not None and not self.connections.admits(address, limit.connections):
             self.refusals.note("client_connection_limit", address, f"{limit.setting} is reached")
             farewell: IProtocol | None = self.frontend.turn_away(self) if self.tls is None else None
             return farewell

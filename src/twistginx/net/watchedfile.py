@@ -125,6 +125,7 @@ class WatchedFile(Generic[Value]):
         self._reading = False
         error = failure.value
         if isinstance(error, OSError):
+            self._signature = None  # who is allowed to read it says nothing of when it was written: try again
             self._complain(f"cannot be read: {error.strerror}")
         elif isinstance(error, ValueError):
             self._complain(f"cannot be used: {error}")

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 from zope.interface import moduleProvides
 
+from twistginx.config.networks import network_of
 from twistginx.config.units import Duration
 from twistginx.errors import ConfigError, ProxyError
 from twistginx.interfaces import IPolicyModule
@@ -37,8 +38,10 @@ applies_to = frozenset(("http",))
 many = False
 guards = True
 
-#: Passwords that may be waiting to be verified, in the whole process.
+#: Passwords that may be waiting to be verified, in the whole process, and those of one client among them: who guesses
+#: keeps nobody else out.
 QUEUE: Final = 64
+SHARE: Final = 16
 
 #: Users that are remembered.
 _REMEMBERED: Final = 4096
@@ -121,27 +124,35 @@ class Desk:
     :ivar waiting: how many wait for it.
     """
 
-    __slots__ = ("_threads", "waiting")
+    __slots__ = ("_clients", "_threads", "waiting")
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
+        self._clients: dict[bytes, int] = {}  # how many wait of each
         self.waiting = 0
 
-    def verify(self, users: Users, user: bytes, password: bytes) -> Deferred[bool]:
+    def verify(self, users: Users, user: bytes, password: bytes, client: bytes) -> Deferred[bool]:
         """
+        :param client: who asks.
         :raise ProxyError: when too many wait already.
         """
-        if self.waiting >= QUEUE:
+        of_client = self._clients.get(client, 0)
+        if self.waiting >= QUEUE or of_client >= SHARE:
+            whose = " of this client" if of_client >= SHARE else ""
             raise ProxyError(
                 "authentication_unavailable",
-                "basic_auth: too many passwords wait to be verified",
+                f"basic_auth: too many passwords{whose} wait to be verified",
                 fields=((b"Retry-After", b"1"),),
             )
         self.waiting += 1
-        return self._threads.run(users.verify, user, password).addBoth(self._done)
+        self._clients[client] = of_client + 1
+        return self._threads.run(users.verify, user, password).addBoth(self._done, client)
 
-    def _done(self, result: Any) -> Any:
+    def _done(self, result: Any, client: bytes) -> Any:
         self.waiting -= 1
+        left = self._clients.pop(client) - 1
+        if left:
+            self._clients[client] = left
         return result
 
 
@@ -166,11 +177,12 @@ class Book:
         #: The same credentials are verified once, for all who wait for it.
         self._pending: dict[bytes, list[Deferred[bytes]]] = {}
 
-    def look_up(self, credentials: bytes, seconds: float) -> bytes | Deferred[bytes]:
+    def look_up(self, credentials: bytes, seconds: float, client: bytes) -> bytes | Deferred[bytes]:
         """
         The name of the user.
 
         :param credentials: what stands behind ``Basic``.
+        :param client: who asks: an address, or a network.
         :param seconds: for which it is remembered when it is right.
         :return: empty when they are wrong; a Deferred where it is not known yet.
         :raise ProxyError: when there are too many to verify.
@@ -188,16 +200,30 @@ class Book:
             return b""
         if not colon or len(password) > LONGEST:
             return b""
-        return self._verified(digest, user, password, seconds)
+        return self._verified(digest, user, password, seconds, client)
 
-    def _verified(self, digest: bytes, user: bytes, password: bytes, seconds: float) -> Deferred[bytes]:
+    def _among(self, user: bytes) -> Users:
+        """
+        Those among whom a name is looked for; one that nobody has, always among the same, by chance of either.
+        """
+        inline = self._inline
+        if self._file is None or user in inline:
+            return inline
+        listed: Users = self._file.value
+        if user not in listed and inline:
+            number = int.from_bytes(blake2b(user, key=self._key, digest_size=8).digest(), "big")
+            if number % (len(inline) + len(listed)) < len(inline):
+                return inline
+        return listed
+
+    def _verified(self, digest: bytes, user: bytes, password: bytes, seconds: float, client: bytes) -> Deferred[bytes]:
         pending = self._pending.get(digest)
         waiting: Deferred[bytes] = Deferred()
         if pending is not None:
             pending.append(waiting)
             return waiting
-        users = self._inline if self._file is None or user in self._inline else self._file.value
-        verifying = self._desk.verify(users, user, password)
+        users = self._among(user)
+        verifying = self._desk.verify(users, user, password, client)
         waiters = self._pending[digest] = [waiting]
 
         def done(result: bool | Failure) -> None:
@@ -242,7 +268,7 @@ class BasicAuth:
         scheme, _, credentials = value.partition(b" ")
         if scheme.lower() != b"basic":
             raise self._refusal("credentials of another kind")
-        user = self._book.look_up(credentials.strip(b" "), self._seconds)
+        user = self._book.look_up(credentials.strip(b" "), self._seconds, network_of(request.client_ip))
         if isinstance(user, Deferred):
             return user.addCallback(self._decide, value, request)
         self._decide(user, value, request)

@@ -10,6 +10,13 @@ from typing import Any, Final
 
 from twistginx.policies.jwks import Keys
 
+#: Claims that are times (RFC 7519 section 4.1), and what is no second of any calendar.
+_TIMES: Final = ("exp", "nbf", "iat")
+_NO_TIME: Final = 1 << 53
+
+#: What a library may raise, beside its own errors, over claims that are of no sensible kind.
+_NONSENSE: Final = (ArithmeticError, RecursionError, TypeError, ValueError)
+
 
 class BadToken(Exception):
     """
@@ -59,7 +66,7 @@ class Verifier:
         """
         try:
             header = self._header(token)
-        except self._invalid:
+        except (self._invalid, *_NONSENSE):
             raise BadToken("it is not a signed token") from None
         algorithm, kid = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str) or algorithm not in self._algorithms:
@@ -73,11 +80,13 @@ class Verifier:
         for key in usable:
             try:
                 claims: dict[str, Any] = self._decode(token, key.key, algorithms=[algorithm], **self._options)
-            except self._invalid as error:
+            except (self._invalid, *_NONSENSE) as error:
                 kind = type(error).__name__
                 if kind != "InvalidSignatureError":
                     raise BadToken(_PROBLEMS.get(kind, f"it is refused ({kind})")) from None
             else:
+                if not all(each not in claims or _is_time(claims[each]) for each in _TIMES):
+                    raise BadToken("it has a time that is no number (exp, nbf, iat)")
                 return claims
         raise BadToken(problem)
 
@@ -91,6 +100,13 @@ _PROBLEMS: Final = {
     "MissingRequiredClaimError": "it does not say what it must (exp, and iss and aud where they are expected)",
     "DecodeError": "it cannot be decoded",
 }
+
+
+def _is_time(value: Any) -> bool:
+    """
+    Is it a NumericDate (RFC 7519 section 2)?  Some take a text for one, and then apps differ about when it ends.
+    """
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_NO_TIME < value < _NO_TIME
 
 
 def claim_of(claims: Mapping[str, Any], claim: str) -> Any:

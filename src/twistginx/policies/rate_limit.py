@@ -195,8 +195,27 @@ class RateLimit:
         if self._dry is not None:
             self._dry.note(request.client_ip)
             return None
+        for _, policy, _ in request.route.stack:
+            if policy is not self and isinstance(policy, RateLimit):
+                policy.take_back(request)
         fields = ((b"Retry-After", b"%d" % max(1, ceil(verdict.wait))), *self._fields(verdict))
         raise ProxyError("rate_limited", setting=self._setting, fields=fields, status=self._status)
+
+    def take_back(self, request: Any) -> None:
+        """
+        Another limit has refused ``request``: the token that it has of this one is for somebody else.  Else who is
+        refused again and again would use up what all share.
+        """
+        verdict = request.limits.pop(self._key.prefix, None)
+        key = self._key.of_request(request) if verdict is not None and verdict.admitted else None
+        if key is None:
+            return
+        try:
+            given = self._take(key, self._rate, self._burst, self._reactor.seconds(), -1.0)
+        except ProxyError:  # the store is away: nothing was taken there, either
+            return
+        if isinstance(given, Deferred):
+            given.addErrback(lambda _: None)
 
     def _fields(self, verdict: Verdict) -> tuple[tuple[bytes, bytes], ...]:
         """

@@ -10,12 +10,12 @@ from typing import Any
 from attrs import field, frozen
 from twisted.web import resource, server
 
-from twistginx.config.networks import NetworkSet
 from twistginx.config.regex import Regex
 from twistginx.errors import ProxyError
 from twistginx.http.fieldnames import DoubtfulNames
 from twistginx.http.identity import IdentityNames
 from twistginx.http.request import Request
+from twistginx.net.addresslist import Addresses
 from twistginx.routing.conditions import Condition
 from twistginx.routing.index import Branch, entry_of
 from twistginx.routing.match import decoded, normalised, stripped, under
@@ -166,7 +166,7 @@ class Site(server.Site):
         label: str,
         routes: tuple[Route, ...],
         reactor: Any,
-        trusted: NetworkSet | None = None,
+        trusted: Addresses | None = None,
         sessions: Any = None,
         terms: Any = None,
         names: DoubtfulNames | None = None,

@@ -15,7 +15,7 @@ from __future__ import annotations
 import mmap
 import os
 import secrets
-from fcntl import LOCK_EX, LOCK_UN, lockf
+from fcntl import LOCK_EX, LOCK_NB, LOCK_UN, lockf
 from hashlib import blake2b
 from struct import Struct
 from typing import Final
@@ -49,6 +49,8 @@ _PAGE: Final = 4096
 
 _MOST: Final = 0xFFFF
 _MASK: Final = 0xFFFFFFFF
+
+_AT_ONCE: Final = LOCK_EX | LOCK_NB
 
 #: Digests that are remembered, so that they are not made again.
 _REMEMBERED: Final = 4096
@@ -159,7 +161,10 @@ class EmbeddedStore:
         digest, row = self._place(key) if found is None else found
         table = self._limits
         # What Table.lock and the others do, without a call for each.
-        lockf(self._descriptor, LOCK_EX, 1, row)
+        try:
+            lockf(self._descriptor, _AT_ONCE, 1, row)
+        except OSError:
+            table.wait(row)
         try:
             at = table.find(digest, row)
             if at < 0:

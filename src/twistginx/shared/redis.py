@@ -26,7 +26,7 @@ from twistginx.interfaces import IContext, IStore, IStoreModule
 from twistginx.net.certificates import load_authorities
 from twistginx.net.timers import NEVER
 from twistginx.shared import redis_scripts as scripts
-from twistginx.shared.local import LONGEST_VALUE, LocalStore
+from twistginx.shared.local import LONGEST_VALUE
 from twistginx.shared.redis_link import RedisLink
 from twistginx.shared.verdict import Verdict
 
@@ -55,7 +55,7 @@ class Config:
     :ivar store: where it is: "redis://user:password@host:6379/0", "rediss://..." under TLS, or
         "redis+unix:///run/redis.sock".
     :ivar on_failure: what happens while it is away: "allow" lets everything pass, "deny" answers 503, "local" has each
-        worker keep the limits for itself.
+        machine keep the limits for itself, all its workers together.
     :ivar timeout: how long an answer may take, before it counts as away.
     :ivar prefix: what its keys begin with; servers that have the same one share their limits.
     :ivar ca: a PEM file of authorities, for "rediss"; without it those of the system.
@@ -157,7 +157,7 @@ class RedisStore:
         self._prefix = config.prefix.encode()
         self._on_failure = config.on_failure
         self._setting = f"shared.on_failure = {config.on_failure}"
-        self._local = LocalStore()
+        self._local: Any = context.memory
         self._log = context.log
         self._ticker = context.ticker
         self._reactor = context.reactor
@@ -195,7 +195,8 @@ class RedisStore:
 
         def without() -> Verdict:
             if self._on_failure == "local":
-                return self._local.take(key, rate, burst, self._reactor.seconds(), cost, delay)
+                local: Verdict = self._local.take(key, rate, burst, self._reactor.seconds(), cost, delay)
+                return local
             self._let_pass()
             return Verdict(True, 0.0, burst)
 
@@ -215,7 +216,7 @@ class RedisStore:
 
         def without() -> bool:
             if self._on_failure == "local":
-                held = self._local.acquire(key, limit, self._reactor.seconds())
+                held: bool = self._local.acquire(key, limit, self._reactor.seconds())
             else:
                 self._let_pass()
                 held = True
@@ -228,7 +229,12 @@ class RedisStore:
                 self._held[key] = self._held.get(key, 0) + 1
             return bool(reply)
 
-        return self._ask(scripts.ACQUIRE, (b"c:" + key,), (self._me, limit, int(LEASE * 1000)), acquired, without)
+        def unanswered() -> bool:
+            self._unsure.add(key)  # Redis may have heard it all the same, and would have us hold it for ever
+            return without()
+
+        arguments = (self._me, limit, int(LEASE * 1000))
+        return self._ask(scripts.ACQUIRE, (b"c:" + key,), arguments, acquired, without, unanswered)
 
     def release(self, key: bytes) -> None:
         """
@@ -261,7 +267,8 @@ class RedisStore:
         """
 
         def without() -> tuple[bytes, int] | None:
-            return self._local.get(key, now)
+            value: tuple[bytes, int] | None = self._local.get(key, now)
+            return value
 
         def found(reply: bytes | None) -> tuple[bytes, int] | None:
             if reply is None:
@@ -280,10 +287,12 @@ class RedisStore:
         arguments: tuple[Any, ...],
         understand: Callable[[Any], T],
         without: Callable[[], T],
+        unanswered: Callable[[], T] | None = None,
     ) -> Deferred[T] | T:
         """
         :param understand: makes a result of the reply.
         :param without: makes one while Redis is away.
+        :param unanswered: makes one where Redis was asked, and has not answered; None: ``without`` does.
         """
         if not self._link.there:
             return without()
@@ -295,7 +304,7 @@ class RedisStore:
             if not self._complained and self._link.there and failure.check(CancelledError) is None:
                 self._complained = True
                 self._log.error("redis refuses: {error}", error=failure.getErrorMessage())
-            return without()
+            return (unanswered or without)()
 
         return answer.addCallbacks(understand, failed)
 

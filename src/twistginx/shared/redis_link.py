@@ -15,7 +15,7 @@ from twisted.application.internet import ClientService
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
+from twisted.logger import Logger, LogPublisher
 from twisted.python.failure import Failure
 
 _log = Logger(namespace="twistginx.shared")
@@ -23,6 +23,14 @@ _log = Logger(namespace="twistginx.shared")
 #: Seconds before the first new try, and between two at most.
 _SOON: Final = 0.1
 _LATEST: Final = 2.0
+
+
+class _Quietly(ClientService):
+    """
+    One that does not log each try, which of a Redis that is away for long would be all that there is in the log.
+    """
+
+    _log = Logger(observer=LogPublisher())  # which tells nobody
 
 
 class RedisLink(Factory):
@@ -55,7 +63,7 @@ class RedisLink(Factory):
         self._name = name
         self._timeout = timeout
         self._greet = greet
-        self._service = ClientService(endpoint, self, self._pause, clock=reactor)
+        self._service = _Quietly(endpoint, self, self._pause, clock=reactor)
         self._protocol: Any = None  # the one that has answered
         self._newest: Any = None
         self._timer: IDelayedCall | None = None

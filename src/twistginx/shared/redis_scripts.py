@@ -26,7 +26,11 @@ local wait = after - capacity - now
 if wait > delay then
     return {0, math.ceil(wait - delay), now + capacity - tat}
 end
-redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.ceil((after - now) / 1000))
+if after > now then
+    redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.ceil((after - now) / 1000))
+else
+    redis.call('DEL', KEYS[1])
+end
 return {1, wait, 0}
 """
 )

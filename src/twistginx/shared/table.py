@@ -8,13 +8,20 @@ the dead.
 
 from __future__ import annotations
 
-import fcntl
+from fcntl import F_GETLK, F_UNLCK, F_WRLCK, LOCK_EX, LOCK_NB, LOCK_UN, fcntl, lockf
 from mmap import mmap
+from os import SEEK_SET, sched_yield
 from struct import Struct
 from typing import Any, Final
 
 #: Bytes of a digest.
 DIGEST: Final = 16
+
+#: Turns in which a lock is tried for before the kernel is to wait for it, which takes longer than the other holds it.
+_TURNS: Final = 20
+
+#: ``struct flock`` (fcntl(2)) where files may be large: kind, whence, start, length, process.
+_FLOCK: Final = Struct("@hhqqi0q")
 
 #: Slots of a row: as many as can be looked through at the speed of ``bytes.find``.
 WAYS: Final = 16
@@ -54,13 +61,41 @@ class Table:
         """
         Nobody else changes the row until ``unlock``.  Waits; nobody holds a lock for longer than a few microseconds.
         """
-        fcntl.lockf(self._descriptor, fcntl.LOCK_EX, 1, row)
+        try:
+            lockf(self._descriptor, LOCK_EX | LOCK_NB, 1, row)
+        except OSError:
+            self.wait(row)
+
+    def wait(self, row: int) -> None:
+        """
+        Lock a row that another process has locked, when that is done with it.
+
+        One that has been stopped (SIGSTOP, a debugger) may not be done with it for hours, and would hold up everybody.
+        So nobody waits for him, and a row that he was about to change may be changed twice.
+        """
+        for _ in range(_TURNS):
+            sched_yield()
+            try:
+                lockf(self._descriptor, LOCK_EX | LOCK_NB, 1, row)
+            except OSError:
+                continue
+            return
+        if not _is_stopped(self._holder(row)):
+            lockf(self._descriptor, LOCK_EX, 1, row)
+
+    def _holder(self, row: int) -> int:
+        """
+        The process that has locked a row; 0: none.
+        """
+        asked = _FLOCK.pack(F_WRLCK, SEEK_SET, row, 1, 0)
+        kind, _, _, _, process = _FLOCK.unpack(fcntl(self._descriptor, F_GETLK, asked))
+        return 0 if kind == F_UNLCK else process
 
     def unlock(self, row: int) -> None:
         """
         The row is the next one's.
         """
-        fcntl.lockf(self._descriptor, fcntl.LOCK_UN, 1, row)
+        lockf(self._descriptor, LOCK_UN, 1, row)
 
     def find(self, digest: bytes, row: int) -> int:
         """
@@ -103,3 +138,14 @@ class Table:
         From now on the slot is that of ``digest``; its contents are the caller's to write.
         """
         self._map[at - DIGEST : at] = digest
+
+
+def _is_stopped(process: int) -> bool:
+    """
+    Has somebody stopped it?  (proc(5): the state stands behind the name, which is in parentheses.)
+    """
+    try:
+        with open(f"/proc/{process}/stat", "rb") as stat:
+            return stat.read().rpartition(b")")[2].split(maxsplit=1)[0] in (b"T", b"t")
+    except (OSError, IndexError):
+        return False

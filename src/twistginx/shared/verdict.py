@@ -42,6 +42,7 @@ def judge(
     :param tat: of the bucket; anything in the past for a new one.
     :param rate: tokens a second; more than 0.
     :param burst: tokens that the bucket holds; a ``cost`` above it is never there at once.
+    :param cost: less than 0: tokens are given back; a full bucket stays full.
     :return: the new TAT, which is the old one when nothing was taken, and the verdict.
     """
     capacity = burst / rate

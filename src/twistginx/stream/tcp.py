@@ -134,18 +134,22 @@ class StreamConnection:
                 self.transport.pauseProducing()
                 outcome.addBoth(self._answered, index)
                 return
-            if outcome is False:
-                self._refuse()
+            if outcome is not None and outcome is not True:
+                self._answered(outcome, index)
                 return
         self.protocol.makeConnection(self.transport)
 
     def _answered(self, outcome: Any, index: int) -> None:
         """
-        A policy that had to wait has decided.
+        A policy has decided, late or against the connection.
         """
         if isinstance(outcome, Failure):
             if outcome.check(ProxyError) is None:
                 _log.failure("a policy failed, and a connection was refused", failure=outcome)
+            outcome = False
+        elif outcome is not None and not isinstance(outcome, bool):
+            # A coroutine that nobody has waited for, for instance, has looked at nothing.
+            _log.error("a policy has decided {kind}, and a connection was refused", kind=type(outcome).__name__)
             outcome = False
         if self not in self.listener.connections:
             return

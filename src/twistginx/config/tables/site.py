@@ -11,7 +11,7 @@ from attrs import Attribute, Factory, field, frozen
 
 from twistginx.config.address import HostName
 from twistginx.config.glob import Glob
-from twistginx.config.networks import NetworkSet
+from twistginx.config.networks import Entry
 from twistginx.config.regex import Regex
 from twistginx.config.tables.fields import (
     COMPOSED,
@@ -174,7 +174,7 @@ class Site:
         Whole names are looked at first, then wildcards, the longest first, then regexes in the order of the file.
         Empty: it is the default site of its listeners.
     :ivar tls: its certificates.
-    :ivar trusted_proxies: whose word about the client is taken.
+    :ivar trusted_proxies: whose word about the client is taken: networks, "file:PATH", or names of [networks].
     :ivar allow_header_names: names of headers with other characters than letters, digits and hyphens, such as
         "webhook_id" or "webhook_*".  All others of that kind are dropped from requests, because many servers take
         X_Auth_User for X-Auth-User.
@@ -187,7 +187,7 @@ class Site:
     listen_tls: tuple[Endpoint, ...] = field(default=(), metadata=SINGLE)
     names: tuple[HostName, ...] = field(default=(), metadata=SINGLE)
     tls: SiteTLS | None = None
-    trusted_proxies: NetworkSet = field(default=NetworkSet(), metadata=SINGLE)
+    trusted_proxies: tuple[Entry, ...] = field(default=(), metadata=SINGLE)
     allow_header_names: tuple[HeaderPattern, ...] = field(default=(), metadata=SINGLE)
     variables: dict[str, Template] = field(factory=dict, validator=check_names)
     defaults: Defaults = field(default=Defaults(), metadata=COMPOSED)
