@@ -354,7 +354,7 @@ class FrontendTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """
-        A name, then the longest wildcard, then the default; ports and the dot at the end do not matter.
+        A name, then the longest wildcard, then the default; ports do not matter.
         """
         frontend = Frontend(
             Ticker(Clock()),
@@ -366,8 +366,6 @@ class FrontendTests(SynchronousTestCase):
         for host, site in (
             (b"example.com", "named"),
             (b"example.com:8080", "named"),
-            (b"example.com.", "named"),
-            (b"example.com.:80", "named"),
             (b"www.example.com", "wild"),
             (b"x.a.example.com", "longer"),
             (b"a.example.com", "wild"),

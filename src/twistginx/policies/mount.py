@@ -34,6 +34,7 @@ _NAMES: Final = frozenset((_PREFIX,))
 _LOCATIONS: Final = frozenset((b"location", b"content-location"))
 
 _ABSOLUTE: Final = re.compile(rb"(?i)((?:https?:)?//)([^/?#]*)(.*)", re.DOTALL)
+_USUAL: Final = {b"http://": b":80", b"https://": b":443"}
 _COOKIE_PATH: Final = re.compile(rb"(?i)(;\s*path\s*=\s*)(/[^;]*)")
 
 
@@ -105,7 +106,12 @@ class Mount:
     def responding(self, request: Any, head: ResponseHead) -> None:
         """
         Put the prefix before the paths of a response that lack it.
+
+        What a policy answers itself, such as one that sends clients to where they log in, is of no application, and
+        speaks of paths as they are.
         """
+        if not request.admitted and request.route.admit:
+            return
         fields = head.fields
         for index, (lower, each, value) in enumerate(fields):
             if lower in _LOCATIONS:
@@ -124,14 +130,27 @@ class Mount:
         absolute = _ABSOLUTE.fullmatch(value)
         if absolute is not None:
             scheme, authority, rest = absolute.groups()
-            return scheme + authority + self._under(rest or b"/") if authority.lower() == host else value
+            same = _without_port(authority.lower(), scheme) == _without_port(host, scheme)
+            return scheme + authority + self._under(rest or b"/") if same else value
         return self._under(value) if value.startswith(b"/") else value
 
     def _cookie_path(self, match: re.Match[bytes]) -> bytes:
         path = match[2].rstrip()
-        below = path if under(path, self._raw) else self._raw + path
-        return match[1] + (below.rstrip(b"/") or b"/")
+        if under(path, self._raw):
+            return match[0]
+        # Of the root, "/app": a cookie of "/app/" is not sent for /app itself (RFC 6265 section 5.1.4).
+        return match[1] + self._raw + (b"" if path == b"/" else path)
 
     def _under(self, reference: bytes) -> bytes:
         path = re.split(rb"[?#]", reference, maxsplit=1)[0]
         return reference if under(path, self._raw) else self._raw + reference
+
+
+def _without_port(authority: bytes, scheme: bytes) -> bytes:
+    """
+    An authority without the port that its scheme has anyway (RFC 9110 section 4.2.3).
+
+    :param scheme: with the slashes behind it; without a name, either.
+    """
+    usual = (b":80", b":443") if scheme == b"//" else (_USUAL[scheme.lower()],)
+    return next((authority[: -len(port)] for port in usual if authority.endswith(port)), authority)

@@ -315,10 +315,9 @@ class HostTest:
 
 def _name_of(authority: bytes) -> bytes:
     """
-    An authority without its port, and without the dot of the root.
+    An authority without its port.
     """
-    host = authority[: authority.find(b"]") + 1] if authority[:1] == b"[" else authority.partition(b":")[0]
-    return host.rstrip(b".")
+    return authority[: authority.find(b"]") + 1] if authority[:1] == b"[" else authority.partition(b":")[0]
 
 
 def _headers(name: str) -> Values:

@@ -141,6 +141,8 @@ class Match:
             for key, value in getattr(self, name).items():
                 if value == ():
                     raise ValueError(f"{name}.{key} is empty, so that nothing matches; expected at least one")
+                if name != "query" and not _TOKEN.fullmatch(key):
+                    raise ValueError(f'has "{key}", which no {name} is called; expected a name')
 
     @property
     def is_empty(self) -> bool:
