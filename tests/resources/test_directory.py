@@ -191,7 +191,7 @@ class TryFilesTests(DirectoryTestCase):
         self.addCleanup(server.close)
         assert server.generation is not None
         text = str(explain(server.generation, Question.parse("http://a/s/x", ["Accept-Encoding: gzip"])))
-        for words in ("looks for /x.html", "looks for /all.html", "with gzip", "replaces by 1", "takes the body whole"):
+        for words in ("/x.html beneath", "/all.html beneath", "with gzip", "replaces by 1", "takes the body whole"):
             self.assertIn(words, text)
 
     def test_below_a_prefix(self) -> None:

@@ -123,7 +123,7 @@ class FieldEdits:
     What one direction's table does to fields.
     """
 
-    __slots__ = ("_added", "_begun", "_dropped", "_renamed", "constant", "names")
+    __slots__ = ("_added", "_begun", "_dropped", "_renamed", "constant", "names", "words")
 
     def __init__(self, config: Edits, key: str = "") -> None:
         """
@@ -155,6 +155,8 @@ class FieldEdits:
         taken = {field_name(each, where).lower() for each, where in plain}
         self._dropped: Final = frozenset(taken | {each.encode().lower() for each in config.set})
         self.constant: Final = self._added.constant
+        #: What it does, in words.
+        self.words: Final = tuple(_words(config))
         #: What the fields that it writes are called, in lower case.
         self.names: Final = self._added.names | {new.lower() for new in self._renamed.values()}
 
@@ -200,6 +202,12 @@ class ResponseHeaders:
         """
         self._response.apply(head.fields, request, head)
 
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        return [f"the answer: {each}" for each in self._response.words]
+
 
 class RequestHeaders:
     """
@@ -220,17 +228,44 @@ class RequestHeaders:
         # No client has them taken out again by naming them in Connection.
         request.vouched |= edits.names
 
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        return [f"what an upstream gets: {each}" for each in self._request.words]
+
 
 class Headers:
     """
     The policy of a route that changes both.
     """
 
-    __slots__ = ("prepare", "responding")
+    __slots__ = ("_ways", "prepare", "responding")
 
     def __init__(self, response: FieldEdits, request: FieldEdits) -> None:
-        self.responding = ResponseHeaders(response).responding
-        self.prepare = RequestHeaders(request).prepare
+        self._ways: Final = RequestHeaders(request), ResponseHeaders(response)
+        self.prepare = self._ways[0].prepare
+        self.responding = self._ways[1].responding
+
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        return [line for way in self._ways for line in way.explain(request)]
+
+
+def _words(config: Edits) -> Iterator[str]:
+    """
+    What a table does to fields; values are as they are written, because what is put into them may be a secret.
+    """
+    for old, new in config.rename.items():
+        yield f"{old} is renamed to {new}"
+    if config.remove:
+        yield f"{', '.join(config.remove)} taken out"
+    for each, value in config.set.items():
+        yield f"{each}: {value}"
+    for each, value in config.add.items():
+        yield from (f"{each}: {one}, beside what there is" for one in (value if isinstance(value, tuple) else (value,)))
 
 
 def _check_mentions(where: str, mentions: Iterable[tuple[str, str]]) -> None:

@@ -90,6 +90,17 @@ class OnError:
         self._intercept: Final = config.intercept
         self._pages: Final = _by_status(config.pages, lambda key, path: _page(path, f"pages.{key}", context))
         self._names: Final = config.routes
+        #: For each table, what it does about which statuses, in words.
+        self._said: Final = tuple(
+            f"{statuses}: {words}"
+            for table, words_of in (
+                (config.upstreams, lambda each: f"asks the upstream {each}"),
+                (config.routes, lambda each: f'the route "{each}" answers'),
+                (config.pages, lambda each: f"sends {each}"),
+            )
+            for statuses, each in table.items()
+            for words in (words_of(each),)
+        )
         self._proxies: Final = _by_status(
             config.upstreams,
             lambda key, upstream: context.resource("proxy", {"upstream": upstream}, f"upstreams.{key}"),
@@ -133,6 +144,13 @@ class OnError:
         self._guarded = bool(own.guards)
         self._routes = _by_status(self._names, fallback)
         self._upstreams = {status: _answered_by(proxy, own, own.responding) for status, proxy in self._proxies.items()}
+
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        whose = "failures, the resource's own as well" if self._intercept else "our own failures"
+        return [f"replaces {whose}", *self._said]
 
     def responding(self, request: Any, head: ResponseHead) -> Reply | Diversion | None:
         """

@@ -205,7 +205,10 @@ class Substitute:
         """
         See ``IExplaining``.
         """
-        return [f"replaces by {len(self._rules)} rules in {', '.join(self._types.patterns)}; asks for no compression"]
+        return [
+            f"replaces by {len(self._rules)} rule{'s' * (len(self._rules) > 1)} in {', '.join(self._types.patterns)}",
+            "asks for no compression",
+        ]
 
     def prepare(self, request: Any, head: RequestHead) -> None:
         """

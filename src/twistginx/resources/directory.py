@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote_from_bytes
 
-from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import static
 from twisted.web.server import NOT_DONE_YET
@@ -26,10 +25,11 @@ from twistginx.resources.answering import answer_to, with_digest
 from twistginx.resources.digests import Digests, wanted_algorithm
 from twistginx.resources.files import names_in
 from twistginx.resources.listing import FIELDS, View, render, scan
+from twistginx.resources.manner import Manner
 from twistginx.resources.mediatypes import TYPES
 from twistginx.resources.representation import KeptFile, OpenFile
 from twistginx.resources.shelf import Shelf
-from twistginx.resources.tryfiles import TryFiles
+from twistginx.resources.sighting import sighted
 from twistginx.routing.match import under
 
 #: How many entries of a directory are listed.
@@ -37,31 +37,6 @@ LISTED: Final = 10_000
 
 #: The words of failures that ``try_files`` may end with; of all other statuses, there is just the status.
 _WORDS: Final = {403: "http_request_denied", 404: "destination_not_found"}
-
-
-@frozen(eq=False)
-class Manner:
-    """
-    How a directory is served.
-
-    :ivar index: names of files that answer for a directory.
-    :ivar hidden: serve what begins with a dot.
-    :ivar listing: show directories without an index.
-    :ivar stripped: paths begin behind the prefix of the route.
-    :ivar only: the one file that answers for all paths; None: each has its own.
-    :ivar try_files: where to look; None: where the path says.
-    :ivar spa: the names of the file that answers for what is not found, or None.
-    :ivar error_pages: by status, the names of the file that is shown.
-    """
-
-    index: tuple[bytes, ...] = ()
-    hidden: bool = False
-    listing: bool = False
-    stripped: bool = False
-    only: bytes | None = None
-    try_files: TryFiles | None = None
-    spa: Sequence[bytes] | None = None
-    error_pages: Mapping[int, Sequence[bytes]] = field(factory=dict)
 
 
 @implementer(IStreaming)
@@ -177,10 +152,7 @@ class StaticResource(static.File):
         """
         See ``IExplaining``.
         """
-        below = self._below(request)
-        plan = self._manner.try_files
-        paths = [below] if plan is None else [each.path(request, below) for each in plan.places if each.query is None]
-        return [f"looks for {os.fsdecode(path)} beneath {self.path}" for path in paths]
+        return sighted(self._manner, self._shelf, request, self._below(request))
 
     # Finding the file.
 

@@ -116,13 +116,23 @@ class Root:
         What is known of a file or a directory that may be served; None when there is none, or it may not.
         """
         try:
+            return self.known(names)
+        except ProxyError:
+            return None
+
+    def known(self, names: Sequence[bytes]) -> os.stat_result:
+        """
+        What is known of a file or a directory that may be served.
+
+        :raise ProxyError: when there is none, or it may not.
+        """
+        try:
             if self.symlinks == "follow":
                 return os.stat(b"/".join((self.path, *names)))
             opened = self._walk(names, listed=None)
-        except (OSError, ProxyError):
-            return None
-        if opened is None:
-            return None
+        except OSError as error:
+            raise _refusal(error) from error
+        assert opened is not None  # both are opened
         os.close(opened[0])
         return opened[1]
 

@@ -118,6 +118,12 @@ class RespondResource(Resource):
         request.respond(self._constant or self._fill(request))
         return NOT_DONE_YET
 
+    def explain(self, request: Any) -> list[Reply]:
+        """
+        See ``IExplaining``.
+        """
+        return [self._constant or self._fill(request)]
+
     def _fill(self, request: Any) -> Reply:
         body = b"" if self._body is None else self._body(request)
         return Reply(self._status, Fields([*self._first, *self._headers.fill(request)]), body)
