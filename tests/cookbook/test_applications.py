@@ -153,6 +153,27 @@ class ApplicationTests(KitchenCase):
             answer = self.ask("/wiki/x")
             self.assertEqual((answer.get(b"location"), answer.get(b"set-cookie")), (b"/wiki/login", b"a=1; Path=/wiki"))
 
+    def test_an_app_by_another_name(self) -> None:
+        """
+        Its own name goes in, and ours comes out, in addresses and in cookies.
+        """
+        self.serve()
+        self.replies = lambda asked: ok(
+            b"",
+            "Location: http://app.internal/login?back=http://app.internal/",
+            "Set-Cookie: a=1; domain=app.internal",
+            "Set-Cookie: b=2",
+        )
+        answer = self.ask("/x")
+        self.assertEqual(self.asked[0].fields["host"], "app.internal")
+        self.assertEqual(answer.get(b"location"), b"http://example.com/login?back=http://app.internal/")
+        self.assertEqual(
+            [value for name, value in answer.fields if name.lower() == b"set-cookie"],
+            [b"a=1; domain=example.com; HttpOnly; SameSite=Lax", b"b=2; HttpOnly; SameSite=Lax"],
+        )
+        self.replies = lambda asked: ok(b"", "Location: http://elsewhere.example/")
+        self.assertEqual(self.ask("/x").get(b"location"), b"http://elsewhere.example/")
+
     def test_an_api_for_other_origins(self) -> None:
         """
         A preflight, a request, an origin that may not, and an OPTIONS of another kind.

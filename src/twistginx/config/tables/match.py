@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
 
 from attrs import Attribute, field, fields, frozen
@@ -58,6 +59,17 @@ def check_captures(_: Any, attribute: Attribute[Any], value: Regex | None) -> No
     for name in value.names if value is not None else ():
         if name in VARIABLES:
             raise ValueError(f"captures {{{name}}}, which is a variable of every request; expected another name")
+
+
+def captures_in(table: Mapping[str, object]) -> Iterable[str]:
+    """
+    What the ``regex`` of a table captures, as it is written: for the templates beside it.
+    """
+    pattern = table.get("regex")
+    try:
+        return Regex.parse(pattern).captures if isinstance(pattern, str) else ()
+    except ValueError:
+        return ()  # it is reported where it stands
 
 
 RoutePath = Annotated[str, parse_path]
