@@ -203,6 +203,7 @@ POLICIES = {
     "redirects": ('{ "/old" = "/new" }', (), "sends the client nowhere else"),
     "rewrite": ('"/b{path}"', (), "rule 0: /"),
     "security_headers": ("true", (), "adds X-Content-Type-Options"),
+    "send_file": ('"."', (), "sends the file beneath"),
     "signed_url": ('{ keys = { k = "{env.KEY}" } }', (), "signed_url: "),
     "spool": ("true", (), "takes the body whole"),
     "substitute": ('[{ find = "a", replace = "b" }]', (), "replaces by 1 rule in text/html"),

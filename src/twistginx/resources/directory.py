@@ -148,6 +148,24 @@ class StaticResource(static.File):
             file.close()
         request.respond(reply if digest is None else with_digest(reply, digest))
 
+    def reply_with(self, head: RequestHead, below: bytes) -> Reply:
+        """
+        The answer to a request with the file of another path, by the conditions and ranges of the request.
+
+        :param below: the path of the file beneath the root, decoded.
+        :raise ProxyError: when there is none, or it may not be read.
+        """
+        names = names_in(below, self._manner.hidden)
+        file = None if not names or below.endswith(b"/") else self._shelf.fetch(b"//" + b"/".join(names), names)
+        if file is None:
+            raise ProxyError("destination_not_found", "there is no such file")
+        if head.method not in (b"GET", b"HEAD"):
+            return file.whole
+        try:
+            return answer_to(head, file, self._reactor)
+        finally:
+            file.close()
+
     def explain(self, request: Any) -> list[str]:
         """
         See ``IExplaining``.
