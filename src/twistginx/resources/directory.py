@@ -32,7 +32,7 @@ from twistginx.resources.shelf import Shelf
 from twistginx.resources.sighting import sighted
 from twistginx.routing.match import under
 
-#: How many entries of a directory are listed.
+#: How many entries of a directory are listed at a time.
 LISTED: Final = 10_000
 
 #: The words of failures that ``try_files`` may end with; of all other statuses, there is just the status.
@@ -351,10 +351,13 @@ class StaticResource(static.File):
         Runs in a thread.
         """
         try:
-            found = scan(descriptor, LISTED, self._manner.hidden, lambda name: self._shelf.root.status([*names, name]))
+            found = scan(descriptor, LISTED, self._manner.hidden, partial(self._followed, names), view.after)
         finally:
             os.close(descriptor)
         return render(found, view)
+
+    def _followed(self, names: Sequence[bytes], name: bytes) -> os.stat_result | None:
+        return self._shelf.root.status([*names, name])
 
     # Failing.
 
