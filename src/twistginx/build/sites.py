@@ -23,6 +23,7 @@ from twistginx.interfaces import IStreaming
 from twistginx.net import certificates, tlscontext
 from twistginx.policies.satisfy import AnyOf
 from twistginx.routing.conditional import Conditional
+from twistginx.routing.conditions import INTERNAL, All
 from twistginx.routing.router import Route, RouteTimeouts, Site
 from twistginx.stream.tcp import StreamFrontend
 
@@ -159,6 +160,9 @@ class Sites:
         exact = config.exact
         where = config.resource.where[:4]
         stack = [policy for _, policy, _ in policies["stack"]]
+        condition = self._definitions.condition(config.match, (*where, "match"))
+        if config.internal:
+            condition = INTERNAL if condition is None else All((INTERNAL, condition))
         strip = config.strip_prefix or any(getattr(policy, "strips", False) for policy in stack)
         route = Route(
             name=config.name or f"#{int(config.resource.where[3]) + 1}",
@@ -167,7 +171,7 @@ class Sites:
             exact=exact.encode() if exact is not None else None,
             prefix=(config.path or "").rstrip("/").encode(),
             pattern=config.glob.regex if config.glob is not None else config.regex,
-            condition=self._definitions.condition(config.match, (*where, "match")),
+            condition=condition,
             strip=strip,
             retargets=strip or any(getattr(policy, "retargets", False) for policy in stack),
             variables=self._definitions.variables(site.variables, config.variables),

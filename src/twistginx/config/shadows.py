@@ -33,6 +33,8 @@ def shadowed(routes: Iterable[tuple[int, Route]]) -> Iterator[tuple[int, int]]:
     takers: dict[_Key, list[tuple[int, Route]]] = {}
     patterns: list[tuple[int, Route]] = []
     for index, route in routes:
+        if route.internal:  # it is found by its name, and takes nothing that clients ask for
+            continue
         candidates = (taker for key in _keys_of_takers(route) for taker in takers.get(key, ())[:_MOST])
         taker = next((number for number, other in candidates if implies(route.match, other.match)), None)
         if taker is None and route.exact is not None:

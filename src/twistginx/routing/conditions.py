@@ -82,6 +82,10 @@ class One:
         return "" if self._test(request, path) else f"it is for requests where {self._words}"
 
 
+#: A route is for what the site itself asks for, and for nobody else.
+INTERNAL: Final = One(lambda request, path: request.reroutes > 0, "the site itself asks, by try_files or on_error")
+
+
 class All:
     """
     All of these.
