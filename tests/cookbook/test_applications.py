@@ -145,7 +145,8 @@ class ApplicationTests(KitchenCase):
         """
         self.serve()
         self.assertEqual(self.says("/wiki/page%2F1?x"), b"3000 /page%2F1?x")
-        self.assertEqual(self.says("/wiki"), b"3000 /")
+        self.assertEqual(self.says("/wiki/"), b"3000 /")
+        self.assertEqual(self.leads("/wiki?x"), (308, b"./wiki/?x"))
         self.assertEqual(self.asked[0].fields["x-forwarded-prefix"], "/wiki")
         self.assertEqual(self.status("/wikis"), 404)
         for told in (b"/login", b"/wiki/login"):

@@ -44,7 +44,7 @@ class MountTests(Answers):
         )
         for target, fields, expected, prefix in (
             ("/app/x%2Fy?q", "", "/x%2Fy?q", "/app"),
-            ("/app", "", "/", "/app"),
+            ("/app/", "", "/", "/app"),
             ("/app/", "X-Forwarded-Prefix: /outer/\r\n", "/", "/outer/app"),
         ):
             client = server.connect()
@@ -63,7 +63,7 @@ class MountTests(Answers):
         """
         server = self.serve('[[site.route]]\nmount = "/app"\nproxy = "http://127.0.0.1:9001"\n')
         client = server.connect()
-        client.send(b"GET /app HTTP/1.1\r\nHost: a\r\nX-Forwarded-Prefix: /evil\r\n\r\n")
+        client.send(b"GET /app/ HTTP/1.1\r\nHost: a\r\nX-Forwarded-Prefix: /evil\r\n\r\n")
         self.assertNotIn(b"evil", server.accept().take())
 
     def test_answer(self) -> None:
@@ -98,6 +98,25 @@ class MountTests(Answers):
             head = ResponseHead(200, Fields.of([(name, value)]))
             policy.responding(Asked, head)
             self.assertEqual(head.fields[0][1:], (name, expected))
+
+    def test_slash(self) -> None:
+        """
+        A page at the root of the application has a slash at its end, so that what is beside it is found; what is no
+        page is passed on.
+        """
+        server = self.serve('[[site.route]]\nmount = "/app"\nrewrite = { add_prefix = "/v2" }\nrespond = "{target}"\n')
+        for target, location in (
+            ("/app", "./app/"),
+            ("/app?x=1", "./app/?x=1"),
+            ("/x/..//app", "./app/"),
+            ("/%61pp", "./%61pp/"),
+        ):
+            for method in ("GET", "HEAD"):
+                status, fields, _ = self.ask(server, target, method=method)
+                self.assertEqual((status, fields["location"]), (308, location))
+        self.assertEqual(self.body(server, "/app/"), "/v2/")
+        self.assertEqual(self.ask(server, "/app", method="POST")[::2], (200, "/v2/"))
+        self.assertEqual(self.body(server, "/app", "Connection: Upgrade\r\nUpgrade: websocket\r\n"), "/v2/")
 
     def test_usual_port(self) -> None:
         """

@@ -13,8 +13,8 @@ from zope.interface import moduleProvides
 
 from twistginx.config.tables.match import RoutePath
 from twistginx.errors import ConfigError
-from twistginx.http.message import RequestHead, ResponseHead
-from twistginx.http.targets import quoted
+from twistginx.http.message import Reply, RequestHead, ResponseHead
+from twistginx.http.targets import quoted, with_slash
 from twistginx.interfaces import IContext, IPolicyModule
 from twistginx.routing.match import under
 
@@ -28,6 +28,9 @@ many = False
 
 #: It decides nothing about who may come in.
 decides = False
+
+#: Methods that pages are asked for with.
+_PAGES: Final = frozenset((b"GET", b"HEAD"))
 
 _PREFIX: Final = b"x-forwarded-prefix"
 _NAMES: Final = frozenset((_PREFIX,))
@@ -45,8 +48,10 @@ class Config:
 
     The route is for this path and all that is below it, and the resource sees paths without it, as with
     ``strip_prefix``.  It is told where it is: upstreams by ``X-Forwarded-Prefix``, applications in this process by
-    SCRIPT_NAME or prepath.  What it answers is put right where it does not know it: Location and Content-Location, and
-    the Path of its cookies, begin with the path, unless they do already.  Links in pages are the application's to make.
+    SCRIPT_NAME or prepath.  Who asks for the path without a slash at its end is sent there, because the links on the
+    page are relative to that.  What it answers is put right where it does not know it: Location and Content-Location,
+    and the Path of its cookies, begin with the path, unless they do already.  Links in pages are the application's to
+    make.
 
     :ivar prefix: the path.
     """
@@ -95,6 +100,17 @@ class Mount:
         self.prefix = prefix
         self._raw = quoted(prefix)
 
+    def admit(self, request: Any) -> Reply | None:
+        """
+        Put the slash behind the prefix that the first page needs: relative links on it begin there.
+        """
+        head = request.head
+        if (request.routed_path or request.matched_path) != self.prefix:
+            return None
+        if head.method not in _PAGES or head.upgrade is not None:
+            return None
+        return Reply(308, [(b"Location", with_slash(head.path, head.query))])
+
     def prepare(self, request: Any, head: RequestHead) -> None:
         """
         Tell an upstream where it is, behind what a trusted proxy has said of itself.
@@ -119,11 +135,14 @@ class Mount:
             elif lower == b"set-cookie" and not value.startswith(b"__Host-"):  # those are for the root (RFC 6265bis)
                 fields[index] = lower, each, _COOKIE_PATH.sub(self._cookie_path, value)
 
-    def explain(self, request: Any) -> list[str]:
+    def explain(self, request: Any) -> list[str | Reply]:
         """
         What it does.
         """
         prefix = self._raw.decode()
+        reply = self.admit(request)
+        if reply is not None:
+            return [f"sends the client to {prefix}/", reply]
         return [f"X-Forwarded-Prefix: {prefix}; Location and cookies of the answer begin with {prefix}"]
 
     def _location(self, value: bytes, host: bytes) -> bytes:

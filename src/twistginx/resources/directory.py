@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from twistginx.errors import ProxyError
 from twistginx.http.message import PHRASES, Reply, RequestHead
-from twistginx.http.variables import safe_location
+from twistginx.http.targets import with_slash
 from twistginx.interfaces import IStreaming
 from twistginx.net.threads import Threads
 from twistginx.resources.answering import answer_to, with_digest
@@ -221,7 +221,7 @@ class StaticResource(static.File):
         file = self._shelf.fetch(key, names)
         if file is None:
             if not path.endswith(b"/") and request.route.exact is None and request.diverted is None:
-                request.respond(_with_slash(request.head))
+                request.respond(_to_directory(request.head))
                 return None
             return self._enter(request, path if key is path else key + b"/", names)
         if path.endswith(b"/") and self._manner.only is None:
@@ -272,7 +272,7 @@ class StaticResource(static.File):
                 elif wanted == below + b"/":
                     # The directory of that very path: relative links on its page begin behind a slash.
                     self._index_of(names)
-                    request.respond(_with_slash(request.head))
+                    request.respond(_to_directory(request.head))
                     return None
                 else:
                     return self._enter(request, path if own else key + b"/", names)
@@ -387,13 +387,5 @@ def _is_plain(head: RequestHead) -> bool:
     return marks is not None and b"if-" not in marks and b"range:" not in marks and b"want-" not in marks
 
 
-def _with_slash(head: RequestHead) -> Reply:
-    """
-    To the same path with a slash at its end.
-
-    The reference is relative, and begins with a dot: so it can lead to no other host, whatever the path is, and is
-    right under whatever prefix a proxy before us has taken away.
-    """
-    last = head.path[head.path.rfind(b"/") + 1 :]
-    query = b"" if head.query is None else b"?" + head.query
-    return Reply(301, [(b"Location", safe_location(b"./" + last + b"/" + query))])
+def _to_directory(head: RequestHead) -> Reply:
+    return Reply(301, [(b"Location", with_slash(head.path, head.query))])
