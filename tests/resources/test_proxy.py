@@ -76,6 +76,8 @@ class ModuleTests(SynchronousTestCase):
         self.assertEqual([address.kind for address in two.to], ["tcp", "unix"])
         for wrong in (True, [], {}, [1], "http://a/path"):
             self.assertRaises(ValueError, proxy.Config.from_shorthand, wrong)
+        error = self.assertRaises(ValueError, proxy.Config.from_shorthand, "app")
+        self.assertIn('where there is an [upstream.app], { upstream = "app" }', str(error))
 
     def test_either_or(self) -> None:
         """
