@@ -23,7 +23,7 @@ def asked(text: str = "", line: str = "GET /api/x?a=1&b=%31&c HTTP/1.1", **more:
     As much of a request as conditions look at.
     """
     parser = RequestParser()
-    parser.feed(f"{line}\r\nHost: Shop.Example.com:8080\r\n{text}\r\n".encode())
+    parser.feed(f"{line}\r\nHost: shop.example.com:8080\r\n{text}\r\n".encode())
     assert parser.refusal is None, parser.refusal
     head = parser.messages[0][0]
     values = {"head": head, "client_ip": b"10.1.2.3", "scheme": b"https", "decided": None, "routed_path": b""}

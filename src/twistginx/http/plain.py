@@ -185,9 +185,12 @@ def _plain_section(data: bytes, line: int, lowered: bytes, fields_bound: int) ->
     else:
         marks = _HOST_ONLY
     start = lowered.find(b"\r\nhost:") + 7
-    host = HOSTS.get(lowered[start : lowered.find(b"\r", start)].strip(b" \t"))
+    host = data[line + start : line + lowered.find(b"\r", start)].strip(b" \t")
+    # One that is spelled otherwise (in capitals, with the dot of the root) goes on as it is read, always.
+    if HOSTS.get(host) != host:
+        return None
     # To count single bytes takes three times as long as to split.
-    if host is None or len(lowered.split(b"\n")) > fields_bound + 2 or not _requests.accepts(data):
+    if len(lowered.split(b"\n")) > fields_bound + 2 or not _requests.accepts(data):
         return None
     if not keep_alive:
         _requests.renew()  # which expects no other message now
