@@ -82,6 +82,9 @@ class GenerationTests(SynchronousTestCase):
             path = "/none"
             respond = 404
             [[site.route]]
+            path = "/files"
+            static = { root = ".", try_files = ["{path}", "/healthz"] }
+            [[site.route]]
             respond = {}
         """)
         lines: list[tuple[bytes, int]] = []
@@ -91,11 +94,11 @@ class GenerationTests(SynchronousTestCase):
             generation = prepare(server.directory / "site.toml", server.registry, {}, server.runtime)
             (plan,) = generation.listeners.values()
             plan.give_to(next(iter(server.listeners.values())))
-            for target in ("/", "/healthz", "/healthz/x", "/x/../healthz", "/broken", "/none", "/healthy"):
+            for target in ("/", "/healthz", "/healthz/x", "/x/../healthz", "/broken", "/none", "/files/x", "/healthy"):
                 server.get(target)
             client = server.connect()
             client.send(b"GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n")
-        self.assertEqual(lines[:-1], [(b"/", 200), (b"/none", 404), (b"/healthy", 200)])
+        self.assertEqual(lines[:-1], [(b"/", 200), (b"/none", 404), (b"/files/x", 200), (b"/healthy", 200)])
         self.assertEqual(lines[-1], (b"/healthz", 400))
 
     def test_sites_share_a_listener(self) -> None:

@@ -147,6 +147,7 @@ class ExplainTests(SynchronousTestCase):
         """
         self.assertEqual(self.ask("http://shop7.org:8080/ping").listener, "tcp:8080")
         self.assertEqual(self.ask("http://shop7.org/ping").route, "#1")
+        self.assertEqual(self.ask("http://shop7.org./ping").route, "#1")
         default = self.ask("http://anything:8081/x")
         self.assertEqual((default.site, default.route), ("tcp:8081", "#1"))
 

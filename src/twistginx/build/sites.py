@@ -24,6 +24,7 @@ from twistginx.net import certificates, tlscontext
 from twistginx.policies.satisfy import AnyOf
 from twistginx.routing.conditional import Conditional
 from twistginx.routing.conditions import INTERNAL, All
+from twistginx.routing.match import normalised
 from twistginx.routing.router import Route, RouteTimeouts, Site
 from twistginx.stream.tcp import StreamFrontend
 
@@ -130,6 +131,8 @@ class Sites:
                 return
             # What is no request for any site cannot be asked what it has.
             path = request.routed_path or request.matched_path
+            if request.reroutes:  # the head is again what was received
+                path = normalised(request.head.path)
             if condition is None or request.site is None or condition(request, path):
                 log.log(request, record)
 

@@ -72,7 +72,8 @@ def _listener(generation: Generation, question: Question) -> tuple[str, Listener
     ]
     usual = PORTS[question.scheme]
     ports = {endpoint: int(match[1]) for endpoint, _ in plans if (match := _PORT.match(endpoint))}
-    host = question.authority.lower().encode("utf-8", "surrogateescape")
+    # Without the dot of the root, as the field is read.
+    host = question.authority.lower().replace(".:", ":").removesuffix(".").encode("utf-8", "surrogateescape")
 
     def order(entry: tuple[str, ListenerPlan]) -> tuple[bool, bool]:
         endpoint, plan = entry

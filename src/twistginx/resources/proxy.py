@@ -93,8 +93,8 @@ class Config:
     """
     Passes requests on to an upstream, and its answers back; bodies stream both ways, and upgrades (WebSocket) work.
 
-    The request goes out as it came, its Host included; X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and
-    Forwarded are added.
+    The request goes out as it came, its Host included, which is in lower case; X-Forwarded-For, X-Forwarded-Proto,
+    X-Forwarded-Host and Forwarded are added.
     ``proxy = "http://127.0.0.1:9001"``, or a list of servers, is short for ``to``.
 
     With ``split``, each request goes to one of several upstreams.  Without more being said they take turns; ``key`` and
