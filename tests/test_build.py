@@ -4,9 +4,13 @@ Tests of twistginx.build: what a configuration becomes, and what building finds 
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from twistginx.build.prepare import prepare
 from twistginx.errors import ConfigError
+from twistginx.observe.accesslog import AccessLog
 from twistginx.registry import Plugin
 from twistginx.testing import MemoryServer
 
@@ -61,6 +65,41 @@ class GenerationTests(SynchronousTestCase):
         """)
         for target, answer in (("/a/b/x", b"one"), ("/a/c", b"two"), ("/a/c/", b"three"), ("/ab", b"four")):
             self.assertTrue(server.get(target).endswith(answer), target)
+
+    def test_some_are_logged(self) -> None:
+        """
+        Only requests and statuses that the access log is for get a line; what is no request is one, too.
+        """
+        server = self.serve("""
+            [log]
+            access = { path = "access.log", when = { not = { path = "/healthz" } }, status = "200, 4xx" }
+            [[site]]
+            listen = "tcp:80"
+            [[site.route]]
+            path = "/broken"
+            respond = 500
+            [[site.route]]
+            path = "/none"
+            respond = 404
+            [[site.route]]
+            path = "/files"
+            static = { root = ".", try_files = ["{path}", "/healthz"] }
+            [[site.route]]
+            respond = {}
+        """)
+        lines: list[tuple[bytes, int]] = []
+        with patch.object(
+            AccessLog, "log", lambda log, request, record: lines.append((request.head.path, record.status))
+        ):
+            generation = prepare(server.directory / "site.toml", server.registry, {}, server.runtime)
+            (plan,) = generation.listeners.values()
+            plan.give_to(next(iter(server.listeners.values())))
+            for target in ("/", "/healthz", "/healthz/x", "/x/../healthz", "/broken", "/none", "/files/x", "/healthy"):
+                server.get(target)
+            client = server.connect()
+            client.send(b"GET /healthz HTTP/1.1\r\nHost: a b\r\n\r\n")
+        self.assertEqual(lines[:-1], [(b"/", 200), (b"/none", 404), (b"/files/x", 200), (b"/healthy", 200)])
+        self.assertEqual(lines[-1], (b"/healthz", 400))
 
     def test_sites_share_a_listener(self) -> None:
         """

@@ -5,17 +5,20 @@ Tests for L{twistginx.explain}.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import bcrypt
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistginx import cli
 from twistginx.explain.answer import Answer
 from twistginx.explain.explanation import explain
 from twistginx.explain.question import Question, QuestionError
+from twistginx.registry import Registry
 from twistginx.testing import MemoryServer
 
 CONFIG = """
@@ -144,6 +147,7 @@ class ExplainTests(SynchronousTestCase):
         """
         self.assertEqual(self.ask("http://shop7.org:8080/ping").listener, "tcp:8080")
         self.assertEqual(self.ask("http://shop7.org/ping").route, "#1")
+        self.assertEqual(self.ask("http://shop7.org./ping").route, "#1")
         default = self.ask("http://anything:8081/x")
         self.assertEqual((default.site, default.route), ("tcp:8081", "#1"))
 
@@ -177,6 +181,128 @@ class ExplainTests(SynchronousTestCase):
         self.assertEqual(answer.policies[0].lines, ("cannot say: ZeroDivisionError: division by zero",))
         self.assertEqual(answer.policies[1].lines, ("looks at whether the request may go on, the end",))
         self.assertEqual(answer.route, "#1")
+
+
+MINE = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+
+#: For each policy: its value, what a request says beside its target, and what is said of it; of one that lets nobody
+#: in, the reason.
+POLICIES = {
+    "access": ('{ allow = ["10.0.0.0/8"] }', (), "access.allow: the client's address is not in it"),
+    "api_key": ('{ keys = { me = "sha256:%s" } }' % ("0" * 64), (), "api_key: there is no key"),
+    "bandwidth": ('"1MiB/s"', (), "sends 1MiB/s"),
+    "basic_auth": (f'{{ users = {{ me = "{MINE}" }} }}', ("Authorization: Basic bWU6c2VjcmV0",), "lets me in"),
+    "compress": ("true", ("Accept-Encoding: gzip",), "compresses text/*"),
+    "concurrency": ("4", (), "admits 4 at the same time"),
+    "cors": ('"https://a.example"', ("Origin: https://b.example",), "gives no leave to pages of https://b.example"),
+    "forward_auth": ('"http://127.0.0.1:9091/verify"', (), "asks 127.0.0.1:9091/verify whether"),
+    "headers": ('{ set = { X-A = "{client}" } }', (), "the answer: X-A: {client}"),
+    "jwt": ('{ jwks_url = "https://a.example/keys" }', ("Authorization: Bearer x",), "verifies the token by keys"),
+    "mount": ('"/app"', (), "X-Forwarded-Prefix: /app"),
+    "on_error": ('{ routes = { "502" = "other" } }', (), "replaces our own failures"),
+    "rate_limit": ('"10/s"', (), "a second, else answers 429"),
+    "redirects": ('{ "/old" = "/new" }', (), "sends the client nowhere else"),
+    "rewrite": ('"/b{path}"', (), "rule 0: /"),
+    "security_headers": ("true", (), "adds X-Content-Type-Options"),
+    "send_file": ('"."', (), "sends the file beneath"),
+    "signed_url": ('{ keys = { k = "{env.KEY}" } }', (), "signed_url: "),
+    "spool": ("true", (), "takes the body whole"),
+    "substitute": ('[{ find = "a", replace = "b" }]', (), "replaces by 1 rule in text/html"),
+}
+
+
+class EveryTests(SynchronousTestCase):
+    """
+    Whatever has a say says what it would do.
+    """
+
+    def ask(
+        self, keys: str, target: str, *fields: str, method: str = "GET", files: Mapping[str, bytes] | None = None
+    ) -> Answer:
+        """
+        Explain a request to a route with C{keys}.
+        """
+        server = MemoryServer(
+            f'[[site]]\nlisten = "tcp:80"\n[[site.route]]\n{keys}\n'
+            '[[site.route]]\nname = "other"\npath = "/other"\nrespond = 404\n',
+            files,
+            environment={"KEY": "k" * 32},
+        )
+        self.addCleanup(server.close)
+        return explain(server.generation, Question.parse(f"{method} http://example.com{target}", fields))
+
+    def test_policies(self) -> None:
+        """
+        Each of ours.
+        """
+        registry = Registry()
+        self.assertEqual(set(registry.names("policy")), set(POLICIES))
+        for name, (value, fields, expected) in POLICIES.items():
+            answer = self.ask(f'{name} = {value}\nproxy = "http://127.0.0.1:9001"', "/app/x", *fields)
+            said = [line for step in answer.policies for line in step.lines]
+            self.assertTrue(any(expected in line for line in (*said, answer.reason)), (name, said, answer.reason))
+
+    def test_who_comes_in(self) -> None:
+        """
+        Passwords, keys and links are looked at as they are when it matters.
+        """
+        for keys, fields, reason in (
+            (f'basic_auth = {{ users = {{ me = "{MINE}" }} }}', (), "basic_auth: no credentials"),
+            (
+                f'basic_auth = {{ users = {{ me = "{MINE}" }} }}',
+                ("Authorization: Basic bWU6eA==",),
+                "basic_auth: wrong name or password",
+            ),
+            ('jwt = { jwks_url = "https://a.example/keys" }', (), "jwt: there is no token"),
+            ('access = { deny = ["all"] }', (), "access.deny: the client's address is in it (all)"),
+        ):
+            answer = self.ask(f"{keys}\nrespond = {{}}", "/", *fields)
+            self.assertEqual(answer.reason, reason)
+            self.assertIn(answer.status, (401, 403))
+
+    def test_preflight(self) -> None:
+        """
+        One is answered, and the answer is told.
+        """
+        answer = self.ask(
+            'cors = "https://a.example"\nrespond = {}',
+            "/",
+            "Origin: https://a.example",
+            "Access-Control-Request-Method: PUT",
+            method="OPTIONS",
+        )
+        self.assertEqual((answer.resource, answer.status), ("cors", 204))
+        (step,) = answer.policies
+        self.assertEqual(step.lines, ("gives leave to pages of https://a.example, and answers their preflight",))
+
+    def test_files(self) -> None:
+        """
+        Which file answers, and what does where there is none.
+        """
+        files = {"www/a.txt": b"abc", "www/b/index.html": b"", "www/c/x": b""}
+        for manner, target, expected in (
+            ("", "/a.txt", "a file of 3 bytes"),
+            ("", "/b/", "a directory, for which its index.html answers"),
+            ("", "/c/", "a directory without an index file"),
+            ("", "/none", "so the answer is 404"),
+            ("", "/.git", "no file has such a path"),
+            (", listing = true", "/c/", "which is listed"),
+            (", spa = true", "/none", "so index.html answers, unless the path is that of a file"),
+            (', try_files = ["{path}", "{path}.txt"]', "/a", "/a.txt beneath"),
+            (', try_files = ["{path}", "/index.php?{query}"]', "/a?x=1", "so the site is asked for /index.php?x=1"),
+            (', try_files = ["{path}", "=410"]', "/a", "so the answer is 410"),
+        ):
+            answer = self.ask(f'static = {{ root = "www"{manner} }}', target, files=files)
+            self.assertTrue(any(expected in line for line in answer.lines), (manner, target, answer.lines))
+
+    def test_resources(self) -> None:
+        """
+        What is fixed is told; of an application, whose it is.
+        """
+        answer = self.ask("respond = 418", "/")
+        self.assertEqual((answer.status, answer.lines), (418, ("418 I'm a teapot",)))
+        answer = self.ask('app = "tests.policies.answering:resource"', "/")
+        self.assertIn("tests.policies.answering", answer.lines[0])
 
 
 class CommandTests(SynchronousTestCase):

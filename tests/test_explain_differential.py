@@ -195,10 +195,14 @@ class DifferentialTests(SynchronousTestCase):
 
     def test_either(self) -> None:
         """
-        Where one of several ways in is enough, it is not said that a closed one ends it.
+        Where one of several ways in is enough, a closed one does not end it, and an open one does.
         """
         for client in CLIENTS:
             said = explain(self.server.generation, Question.parse("GET http://a.test/either", (), client))
-            self.assertEqual((said.route, said.failure), ("either", ""), said)
+            inside = client.startswith("10.")
+            failure = "" if inside else "authentication_required"
+            self.assertEqual((said.route, said.failure), ("either", failure), said)
             lines = "".join(line for step in said.policies for line in step.lines)
-            self.assertEqual("another may" in lines, not client.startswith("10."), said)
+            self.assertEqual("another may" in lines, not inside, said)
+            self.assertEqual("is asked only where access does not let the request in" in lines, inside, said)
+            self.assertSame("GET", "a.test", "/either", (), client)

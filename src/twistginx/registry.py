@@ -83,6 +83,7 @@ BUILT_IN = (
     Plugin("policy", "jwt", "twistginx.policies.jwt"),
     Plugin("policy", "rate_limit", "twistginx.policies.rate_limit"),
     Plugin("policy", "security_headers", "twistginx.policies.security_headers"),
+    Plugin("policy", "send_file", "twistginx.policies.send_file"),
     Plugin("policy", "signed_url", "twistginx.policies.signed_url"),
     Plugin("policy", "spool", "twistginx.policies.spool"),
     Plugin("policy", "substitute", "twistginx.policies.substitute"),

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.cookbook.pages import recipes
+from tests.cookbook.pages import Recipe, recipes
 from tests.http.conversation import Answer, answers
 from tests.net.authority import CA
 from tests.test_failures import TLS
@@ -144,22 +144,27 @@ class KitchenCase(SynchronousTestCase):
         """
         Serve the recipe that the test is named after.
         """
-        recipe = recipes(self.page)[self._testMethodName.removeprefix("test_")]
+        return self.cook(recipes(self.page)[self._testMethodName.removeprefix("test_")], files, **environment)
+
+    def cook(self, recipe: Recipe, files: Mapping[str, bytes] | None = None, **environment: str) -> MemoryServer:
+        """
+        Serve a recipe.
+        """
         self.server = MemoryServer(recipe.toml, files, environment=environment)
         assert self.server.generation is not None
         self.assertEqual(self.server.generation.warnings, [])
-        self.addCleanup(self.end)
+        self.addCleanup(self.end, self.server)
         return self.server
 
-    def end(self) -> None:
+    def end(self, server: MemoryServer) -> None:
         """
         Nothing is left behind.
         """
         for behind in self.behind:
             behind.answer(None)
-        for upstream in self.server.generation.upstreams.values():  # type: ignore[union-attr]
+        for upstream in server.generation.upstreams.values():  # type: ignore[union-attr]
             upstream.stop()
-        self.server.close()
+        server.close()
 
     def work(self) -> None:
         """

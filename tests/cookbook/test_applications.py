@@ -145,13 +145,35 @@ class ApplicationTests(KitchenCase):
         """
         self.serve()
         self.assertEqual(self.says("/wiki/page%2F1?x"), b"3000 /page%2F1?x")
-        self.assertEqual(self.says("/wiki"), b"3000 /")
+        self.assertEqual(self.says("/wiki/"), b"3000 /")
+        self.assertEqual(self.leads("/wiki?x"), (308, b"./wiki/?x"))
         self.assertEqual(self.asked[0].fields["x-forwarded-prefix"], "/wiki")
         self.assertEqual(self.status("/wikis"), 404)
         for told in (b"/login", b"/wiki/login"):
             self.replies = lambda asked, told=told: ok(b"", f"Location: {told.decode()}", "Set-Cookie: a=1; Path=/")
             answer = self.ask("/wiki/x")
             self.assertEqual((answer.get(b"location"), answer.get(b"set-cookie")), (b"/wiki/login", b"a=1; Path=/wiki"))
+
+    def test_an_app_by_another_name(self) -> None:
+        """
+        Its own name goes in, and ours comes out, in addresses and in cookies.
+        """
+        self.serve()
+        self.replies = lambda asked: ok(
+            b"",
+            "Location: http://app.internal/login?back=http://app.internal/",
+            "Set-Cookie: a=1; domain=app.internal",
+            "Set-Cookie: b=2",
+        )
+        answer = self.ask("/x")
+        self.assertEqual(self.asked[0].fields["host"], "app.internal")
+        self.assertEqual(answer.get(b"location"), b"http://example.com/login?back=http://app.internal/")
+        self.assertEqual(
+            [value for name, value in answer.fields if name.lower() == b"set-cookie"],
+            [b"a=1; domain=example.com; HttpOnly; SameSite=Lax", b"b=2; HttpOnly; SameSite=Lax"],
+        )
+        self.replies = lambda asked: ok(b"", "Location: http://elsewhere.example/")
+        self.assertEqual(self.ask("/x").get(b"location"), b"http://elsewhere.example/")
 
     def test_an_api_for_other_origins(self) -> None:
         """

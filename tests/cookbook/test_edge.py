@@ -122,6 +122,7 @@ class RunningTests(PeerTestCase):
         Each line is JSON, whatever is asked for, and says what there is to say.
         """
         running, _ = self.run_recipe()
+        self.get("/healthz")
         self.assertTrue(self.get('/?a="b').endswith(b"home"))
         log = self.directory / "logs" / "access.json"
         running.wait_for(lambda: log.exists() and log.read_text().endswith("\n"), "a line")

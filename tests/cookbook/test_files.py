@@ -81,6 +81,20 @@ class FileTests(KitchenCase):
         for client in clients:
             client.reset()
 
+    def test_downloads_that_an_app_releases(self) -> None:
+        """
+        What the app names is sent, in parts too, and nothing is had without it.
+        """
+        self.serve({"protected/a.pdf": b"0123456789", "secret": b"secret"})
+        self.assertEqual(self.says("/protected/a.pdf"), b"9001 /protected/a.pdf")
+        self.replies = lambda asked: ok(b"", "X-Accel-Redirect: /protected/a.pdf", "Content-Disposition: attachment")
+        answer = self.ask("/invoice/7")
+        self.assertEqual((answer.status, answer.body), (200, b"0123456789"))
+        self.assertEqual(answer.get(b"content-disposition"), b"attachment")
+        self.assertEqual(self.ask("/invoice/7", "Range: bytes=0-3").body, b"0123")
+        self.replies = lambda asked: ok(b"no", "X-Accel-Redirect: /protected/../secret")
+        self.assertEqual(self.status("/invoice/7"), 404)
+
     def test_links_that_expire(self) -> None:
         """
         A link that we have signed is good, until its time; another one, and none, is not.

@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.policies.answers import Answers
 from twistginx.config.convert import structure
+from twistginx.config.faults import Faults
 from twistginx.config.schema import Map
 from twistginx.http.maps import compile_map
 
@@ -49,6 +50,39 @@ class MapTests(Answers):
             self.assertEqual(looked_up(value, **table), expected)
         self.assertEqual(looked_up(b"x"), b"")
         self.assertEqual(looked_up(b"\xc3\xbc", exact={"ü": "found"}), b"found")
+
+    def test_networks(self) -> None:
+        """
+        By the smallest network, behind whole values; what is no address is in none.
+        """
+        table = {
+            "exact": {"10.1.2.3": "me"},
+            "network": {
+                "10.0.0.0/8": "big",
+                "10.1.0.0/16": "small {method}",
+                "0.0.0.0/0": "any",
+                "2001:db8::/32": "six",
+            },
+            "prefix": {"10.": "text"},
+            "default": "none",
+        }
+        for value, expected in (
+            (b"10.1.2.3", b"me"),
+            (b"10.1.2.4", b"small GET"),
+            (b"10.2.0.1", b"big"),
+            (b"::ffff:10.2.0.1", b"big"),
+            (b"192.0.2.1", b"any"),
+            (b"2001:db8::1", b"six"),
+            (b"[2001:db8::1]", b"six"),
+            (b"2001:db9::1", b"none"),
+            (b"10.", b"text"),
+            (b"", b"none"),
+            (b"\xff", b"none"),
+        ):
+            for _ in range(2):  # the second time from memory
+                self.assertEqual(looked_up(value, **table), expected, value)
+        for network in ("10.0.0.1/8", "unix", "x"):
+            self.assertRaises(Faults, structure, {"of": "{client}", "network": {network: "x"}}, Map)
 
     def test_ignore_case(self) -> None:
         """

@@ -204,6 +204,13 @@ class NegotiationTests(CompressTestCase):
         self.page.body = b"x" * 1024
         self.assertCoded(self.get(), b"gzip", b"x" * 1024)
 
+    def test_identity(self) -> None:
+        """
+        A body that says that it is not encoded is not.
+        """
+        self.page.fields = [(b"Content-Type", HTML), (b"Content-Encoding", b"Identity")]
+        self.assertCoded(self.get(), b"gzip")
+
     def test_statuses(self) -> None:
         """
         Errors are pages like others; what has no body, or a part of one, stays as it is.

@@ -7,6 +7,7 @@ from __future__ import annotations
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from tests.policies.answers import Answers
 from tests.resources.serving import Context, Served
 from twistginx.config.convert import structure
 from twistginx.errors import ConfigError
@@ -265,6 +266,94 @@ class RequestTests(SynchronousTestCase):
         ):
             with self.subTest(key=key):
                 self.assertEqual(self.assertRaises(ConfigError, headers.make, table, Context()).key, key)
+
+
+class ReplaceTests(Answers):
+    """
+    Parts of values.
+    """
+
+    def answer(self, table: str, fields: str, asks: str = "") -> tuple[list[str], list[str]]:
+        """
+        The lines of what the client, and of what the upstream gets, of a route with C{headers = table}.
+        """
+        server = self.serve(f'[[site.route]]\nheaders = {table}\nproxy = "http://127.0.0.1:9001"\n')
+        client = server.connect()
+        client.send(f"GET /x HTTP/1.1\r\nHost: example.com\r\n{asks}\r\n".encode())
+        upstream = server.accept()
+        asked = upstream.take().decode().split("\r\n")
+        upstream.send(f"HTTP/1.1 200 OK\r\n{fields}Content-Length: 0\r\n\r\n".encode())
+        return client.take().decode("latin-1").split("\r\n"), asked
+
+    def test_answer(self) -> None:
+        """
+        All that is found, in all fields of the name, by one rule after the other; and nothing else.
+        """
+        for rules, value, expected in (
+            (
+                '{ regex = "^http://app/", to = "https://{host}/" }',
+                "http://app/x?http://app/",
+                "https://example.com/x?http://app/",
+            ),
+            ('{ regex = "(?i)a(?<n>[0-9])", to = "<{n}{1}>" }', "a1 A2 a", "<11> <22> a"),
+            ('[{ regex = "a", to = "b" }, { regex = "b+", to = "c" }]', "aab", "c"),
+            ('{ regex = "$", to = "; Secure" }', "a=1", "a=1; Secure"),
+            ('{ regex = "x*", to = "-" }', "axb", "-a--b-"),
+            ('{ regex = "x", to = "y" }', "a", "a"),
+            ('{ regex = "(a)|(b)", to = "[{1}|{2}]" }', "ab", "[a|][|b]"),
+        ):
+            lines, _ = self.answer(
+                f"{{ replace = {{ X-A = {rules} }} }}", f"X-A: {value}\r\nx-a: none\r\nX-B: {value}\r\n"
+            )
+            self.assertIn(f"X-A: {expected}", lines, rules)
+            self.assertIn(f"X-B: {value}", lines)
+
+    def test_nothing_left(self) -> None:
+        """
+        A field of which nothing is left is not sent.
+        """
+        lines, _ = self.answer('{ replace = { X-A = { regex = ".*", to = "" } } }', "X-A: a\r\nX-B: b\r\n")
+        self.assertEqual([line for line in lines if line.startswith("X-")][:1], ["X-B: b"])
+
+    def test_request(self) -> None:
+        """
+        What an upstream gets; a variable puts no line into it.
+        """
+        table = '{ request = { replace = { User-Agent = { regex = "curl/(?<v>[0-9.]+)", to = "c{v} {arg.x}" } } } }'
+        _, asked = self.answer(table, "", "User-Agent: curl/8.1 x\r\n")
+        self.assertIn("User-Agent: c8.1  x", asked)
+
+    def test_merged(self) -> None:
+        """
+        A name that the route mentions is the route's.
+        """
+        server = self.serve(
+            """
+            [[site]]
+            listen = "tcp:80"
+            [site.defaults]
+            headers = { replace = { X-A = { regex = "a", to = "b" }, X-B = { regex = "a", to = "b" } } }
+            [[site.route]]
+            headers = { replace = { x-a = { regex = "a", to = "c" } } }
+            respond = { headers = { X-A = "a", X-B = "a" } }
+            """
+        )
+        _, fields, _ = self.ask(server, "/")
+        self.assertEqual((fields["x-a"], fields["x-b"]), ("c", "b"))
+
+    def test_refused(self) -> None:
+        """
+        What cannot work is said where it stands.
+        """
+        for table, key in (
+            ('{ Location = { regex = "(", to = "" } }', "headers.replace.Location.regex"),
+            ('{ Location = { regex = "a", to = "{1}" } }', "headers.replace.Location.to"),
+            ('{ Location = { regex = "(?<host>a)", to = "x" } }', "headers.replace.Location.regex"),
+            ('{ Connection = { regex = "a", to = "b" } }', "headers.replace.Connection"),
+            ('{ A = { regex = "a", to = "" }, a = { regex = "a", to = "" } }', "headers.replace.a"),
+        ):
+            problems = self.refused(f"[[site.route]]\nheaders = {{ replace = {table} }}\nrespond = {{}}\n")
+            self.assertEqual([each for each, _ in problems], [f"site[0].route[0].{key}"], table)
 
 
 class RenameTests(SynchronousTestCase):

@@ -121,6 +121,67 @@ class OnErrorTests(SynchronousTestCase):
         client.send(b"GET /sorry HTTP/1.1\r\nHost: a\r\n\r\n")
         self.assertEqual(Answer(client.take()).status, 200)
 
+    def test_redirect(self) -> None:
+        """
+        A route that redirects sends the client elsewhere, without what belongs to the failure.
+        """
+        server = self.serve(
+            TWO_UPSTREAMS
+            + """
+            [[site.route]]
+            name = "login"
+            exact = "/to-login"
+            redirect = "/login?next={uri}"
+            [[site.route]]
+            path = "/login"
+            respond = { body = "who are you?" }
+            [[site.route]]
+            proxy = { upstream = "app" }
+            on_error = { routes = { "401" = "login" }, status = { "401" = 403 }, intercept = true }
+            """
+        )
+        client = server.connect()
+        client.send(b"GET /x?y HTTP/1.1\r\nHost: a\r\n\r\n")
+        server.accept().send(b"HTTP/1.1 401 No\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n")
+        answer = Answer(client.take())
+        self.assertEqual((answer.status, answer[b"Location"]), (302, b"/login?next=/x?y"))
+        self.assertIsNone(answer[b"WWW-Authenticate"])
+
+    def test_other_status(self) -> None:
+        """
+        Pages and routes may say another status.
+        """
+        server = self.serve(
+            """
+            [[site]]
+            listen = "tcp:80"
+            [site.defaults]
+            on_error = { routes = { 403 = "calm" }, status = { 4xx = 503 } }
+            [[site.route]]
+            name = "calm"
+            exact = "/calm"
+            respond = { body = "calm" }
+            [[site.route]]
+            path = "/closed"
+            access = { deny = ["all"] }
+            respond = {}
+            """,
+            e_html="nothing",
+        )
+        self.assertTrue(server.get("/closed").startswith(b"HTTP/1.1 503 Service Unavailable\r\n"))
+        server = self.serve(
+            """
+            [[site]]
+            listen = "tcp:80"
+            [[site.route]]
+            static = "FILES"
+            on_error = { pages = { 404 = "FILES/e.html" }, status = { 404 = 200 } }
+            """,
+            e_html="nothing",
+        )
+        answer = server.get("/none")
+        self.assertTrue(answer.startswith(b"HTTP/1.1 200 OK\r\n") and answer.endswith(b"nothing"), answer)
+
     def failing(self, fallback: str, request: bytes, **files: str) -> tuple[MemoryServer, Answer]:
         """
         What is answered to C{request}, whose upstream fails, by the route "page".
@@ -314,7 +375,14 @@ class ConfigTests(SynchronousTestCase):
         """
         Statuses that are no failures.
         """
-        for table in ({"pages": {"200": "/x"}}, {"routes": {"nothing": "x"}}, {"upstreams": {"3xx": "x"}}, "x"):
+        for table in (
+            {"status": {"404": 204}},
+            {"status": {"404": 700}},
+            {"pages": {"200": "/x"}},
+            {"routes": {"nothing": "x"}},
+            {"upstreams": {"3xx": "x"}},
+            "x",
+        ):
             with self.subTest(table=table), self.assertRaises(Faults):
                 structure(table, on_error.Config)
 
@@ -327,4 +395,5 @@ class ConfigTests(SynchronousTestCase):
         )
         self.assertIn("there is no upstream", self.problems('{ upstreams = { "404" = "gone" } }'))
         self.assertIn("on_error.pages[404]", self.problems('{ pages = { "404" = "/nowhere/x.html" } }'))
+        self.assertIn("on_error.status: is for pages", self.problems('{ upstreams = {}, status = { "404" = 200 } }'))
         self.assertIn("replaces nothing", self.problems("{ intercept = true }"))

@@ -78,6 +78,7 @@ class RewriteTests(Answers):
             ('"/f/{arg.p}"', "/x?p=%2e%2e%2fetc", "400"),
             ('"/f/{arg.p}"', "/x?p=..%5Cetc", "400"),
             ('"/f/{arg.p}"', "/x?p=..;/etc", "400"),
+            ('"/f/{arg.p}"', "/x?p=a%00.png", "400"),
             ('"/f/{arg.p}"', "/x?p=%c0%ae%c0%ae/etc", "400"),
             ('{ add_prefix = "/f" }', "/..%2Fetc", "400"),
             ('{ add_prefix = "/f" }', "/..;/etc", "400"),

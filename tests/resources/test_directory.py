@@ -191,7 +191,7 @@ class TryFilesTests(DirectoryTestCase):
         self.addCleanup(server.close)
         assert server.generation is not None
         text = str(explain(server.generation, Question.parse("http://a/s/x", ["Accept-Encoding: gzip"])))
-        for words in ("looks for /x.html", "looks for /all.html", "with gzip", "replaces by 1", "takes the body whole"):
+        for words in ("/x.html beneath", "/all.html beneath", "with gzip", "replaces by 1", "takes the body whole"):
             self.assertIn(words, text)
 
     def test_below_a_prefix(self) -> None:
@@ -648,7 +648,7 @@ class ListingTests(DirectoryTestCase):
         """
         The entries of a page, in order.
         """
-        rows = page.partition(b"<tbody>")[2]
+        rows = page.partition(b"<tbody>")[2].partition(b"</tbody>")[0]
         return [text for href, text in Links(rows).links if text != "../"]
 
     def setUp(self) -> None:
@@ -755,13 +755,34 @@ class ListingTests(DirectoryTestCase):
 
     def test_bounded(self) -> None:
         """
-        Of a huge directory, a part is listed, and it is said so.
+        Of a huge directory, the first names are listed, and where those are that come behind; each is listed once.
         """
         self.patch(directory, "LISTED", 2)
-        answer = self.get(b"/")
-        self.assertEqual(len(self.names(answer.body)), 2)
-        self.assertIn(b"There is more here than is listed.", answer.body)
-        self.assertFalse(json.loads(self.get(b"/", accept=b"application/json").body)["complete"])
+        for name in ("c&d", "\u00e9", ".more"):
+            self.write(name, b"")
+        page = self.get(b"/?sort=size&order=desc").body
+        self.assertEqual(self.names(page), ["A.txt", "b.txt"])
+        onward = {text: href for href, text in Links(page).links}
+        self.assertEqual(onward["More"], "?sort=size&order=desc&after=b.txt")
+        self.assertNotIn("From the beginning", onward)
+        seen, query = [], ""
+        while True:
+            answer = json.loads(self.get(b"/" + query.encode(), accept=b"application/json").body)
+            seen += [entry["name"] for entry in answer["entries"]]
+            self.assertEqual(answer["complete"], "next" not in answer)
+            if answer["complete"]:
+                break
+            query = answer["next"]
+        self.assertEqual(seen, ["A.txt", "b.txt", "sub", "c&d", "\u00e9"])
+        self.assertIn("after=sub", query)
+        last = self.get(b"/" + query.encode()).body
+        self.assertEqual(self.names(last), ["\u00e9"])
+        links = {text: href for href, text in Links(last).links}
+        self.assertNotIn("More", links)
+        self.assertEqual(links["From the beginning"], "?sort=name&order=asc")
+        self.assertIn("after=sub", links["Size"])
+        self.assertEqual(self.names(self.get(b"/?after=zzz").body), ["\u00e9"])
+        self.assertEqual(self.names(self.get(b"/?after=%ff").body), [])
 
     def test_elsewhere(self) -> None:
         """

@@ -238,7 +238,8 @@ class RootTests(SynchronousTestCase):
 
     def test_exchanged_while_opening(self):
         """
-        A file or directory that becomes a link between the look and the opening is not followed.
+        A file or directory that becomes a link between the look and the opening is looked at again, as the link that it
+        is now.
         """
         real = os.stat
         for names, victim, target in (
@@ -254,8 +255,54 @@ class RootTests(SynchronousTestCase):
                 return status
 
             patched = self.patch(os, "stat", stat_and_exchange)
-            self.refused("destination_not_found", *names)
+            self.refused("http_request_denied", *names)
             patched.restore()
+
+    def test_exchanged_for_another(self):
+        """
+        A link that has become a directory, and the other way round, is what it is now; what changes all the time is not
+        there.
+        """
+        (self.root / "real").mkdir()
+        (self.root / "real" / "x").write_bytes(b"there")
+        place = self.root / "place"
+        look = os.stat
+
+        def exchange():
+            if place.is_symlink():
+                place.unlink()
+                place.mkdir()
+                (place / "x").write_bytes(b"there")
+            else:
+                (place / "x").unlink()
+                place.rmdir()
+                place.symlink_to("real")
+
+        for times in (1, 2, 3, 4, 5):
+            place.symlink_to("real")
+            left = times
+
+            def stat_and_exchange(path, **options):
+                nonlocal left
+                status = look(path, **options)
+                if path == b"place" and left:
+                    left -= 1
+                    exchange()
+                return status
+
+            patched = self.patch(os, "stat", stat_and_exchange)
+            try:
+                if times < 4:
+                    descriptor, _ = Root(os.fsencode(self.root)).open([b"place", b"x"])
+                    self.assertEqual(os.read(descriptor, 9), b"there")
+                    os.close(descriptor)
+                else:
+                    self.assertRaises(ProxyError, Root(os.fsencode(self.root)).open, [b"place", b"x"])
+            finally:
+                patched.restore()
+                if not place.is_symlink():
+                    exchange()
+                place.unlink()
 
     def test_words_of_failures(self):
         """

@@ -21,6 +21,7 @@ from twistginx.http.message import Reply
 from twistginx.interfaces import IResourceModule, IStreaming
 from twistginx.resources import proxy
 from twistginx.routing.router import RouteTimeouts
+from twistginx.testing import MemoryServer
 
 UPLOAD = b"POST / HTTP/1.1\r\nHost: example.com\r\nContent-Length: 5\r\n\r\n"
 UPGRADE = b"GET /ws HTTP/1.1\r\nHost: example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
@@ -66,6 +67,21 @@ class ModuleTests(SynchronousTestCase):
         self.assertIs(resource.getChildWithDefault(b"x", None), resource)
         self.assertTrue(resource.isLeaf)
 
+    def test_host(self) -> None:
+        """
+        An upstream gets the Host as it is read, the first time and every other.
+        """
+        server = MemoryServer('[[site]]\nlisten = "tcp:80"\n[[site.route]]\nproxy = "http://127.0.0.1:1"\n')
+        self.addCleanup(server.close)
+        for host, sent in (("A.example", "a.example"), ("b.example.:80", "b.example:80"), ("c.example", "c.example")):
+            for _ in range(2):
+                client = server.connect()
+                client.send(f"GET /x HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+                upstream = server.accept()
+                self.assertIn(f"\r\nHost: {sent}\r\n".encode(), upstream.take(), host)
+                upstream.send(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+                client.close()
+
     def test_shorthand(self) -> None:
         """
         A server, or a list of them, is short for ``to``.
@@ -76,6 +92,8 @@ class ModuleTests(SynchronousTestCase):
         self.assertEqual([address.kind for address in two.to], ["tcp", "unix"])
         for wrong in (True, [], {}, [1], "http://a/path"):
             self.assertRaises(ValueError, proxy.Config.from_shorthand, wrong)
+        error = self.assertRaises(ValueError, proxy.Config.from_shorthand, "app")
+        self.assertIn('where there is an [upstream.app], { upstream = "app" }', str(error))
 
     def test_either_or(self) -> None:
         """

@@ -62,6 +62,15 @@ class RedirectTests(SynchronousTestCase):
         """
         self.assertEqual(location("https://{host}{uri}", b"/a%20b?c=d"), b"https://example.com/a%20b?c=d")
 
+    def test_no_host(self):
+        """
+        Without a host, the beginning of the path does not become one.
+        """
+        served = Served(make({"to": "https://{host}{uri}"}), Context())
+        transport = served.connect()
+        transport.protocol.dataReceived(b"GET //evil.example/x HTTP/1.0\r\n\r\n")
+        self.assertTrue(transport.value().startswith(b"HTTP/1.1 400 "), transport.value())
+
     def test_stays(self):
         """
         A path of the client's does not become another host.

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
+from tests.policies.answers import Answers
 from tests.resources.serving import Context, Served
 from twistginx.config.convert import structure
 from twistginx.config.faults import Faults
@@ -191,3 +192,38 @@ class ConfigTests(SynchronousTestCase):
         self.refused("headers.Content-Length", headers={"Content-Length": "5"})
         self.refused("headers.X-A", headers={"X-A": "a\nb"})
         self.refused("headers.Server", headers={"Server": "me"})
+
+
+class SilenceTests(Answers):
+    """
+    No answer at all.
+    """
+
+    def test_closed(self) -> None:
+        """
+        The connection is closed, when what was asked for before has been answered; what comes behind is dropped.
+        """
+        server = self.serve(
+            '[[site.route]]\npath = "/x"\nrespond = { close = true }\n[[site.route]]\nrespond = "here"\n'
+        )
+        for method, rest in (
+            ("GET", ""),
+            ("POST", "Content-Length: 10\r\n"),
+            ("POST", "Expect: 100-continue\r\nContent-Length: 1\r\n"),
+        ):
+            server.records.clear()
+            client = server.connect()
+            usual = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
+            client.send(f"{usual}{method} /x HTTP/1.1\r\nHost: a\r\n{rest}\r\n{usual}".encode())
+            answer = client.take()
+            self.assertEqual((answer.count(b"HTTP/1.1 "), answer[-4:]), (1, b"here"))
+            self.assertTrue(client.closed and not client.transport.aborted)
+            (_, record) = server.records[-1]
+            self.assertEqual((record.status, record.reason, record.sent), (403, "http_request_denied", 0))
+
+    def test_alone(self) -> None:
+        """
+        There is nothing to say beside it.
+        """
+        (problem,) = self.refused('[[site.route]]\nrespond = { close = true, body = "x" }\n')
+        self.assertEqual(problem[0], "site[0].route[0].respond.close")

@@ -51,6 +51,7 @@ class PageTests(Answers):
         """
         shops = self.served("routing.rst", "(?<shop>")
         self.assertEqual(self.body(shops, "/", "X-Host: hats.shops.example\r\n"), "hats")
+        self.assertEqual(self.body(shops, "/", "X-Host: Hats.shops.example.:80\r\n"), "hats")
         matching = self.served("routing.rst", "[match.office]")
         self.assertEqual(self.body(matching, "/admin"), "404")
         self.assertEqual(self.body(matching, "/?v=2", "Accept: text/html, */*\r\n"), "a page")

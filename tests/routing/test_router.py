@@ -14,12 +14,15 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import NoResource, Resource
 
+from tests.policies.answers import Answers
 from twistginx.config.convert import structure
 from twistginx.config.glob import Glob
 from twistginx.config.networks import NetworkSet
 from twistginx.config.regex import Regex
 from twistginx.config.tables.match import Match
 from twistginx.errors import ProxyError
+from twistginx.explain.explanation import explain
+from twistginx.explain.question import Question
 from twistginx.http.frontend import Frontend
 from twistginx.http.message import Fields, RequestHead
 from twistginx.http.request import Request
@@ -356,7 +359,7 @@ class FrontendTests(SynchronousTestCase):
 
     def test_names(self) -> None:
         """
-        A name, then the longest wildcard, then the default; ports and the dot at the end do not matter.
+        A name, then the longest wildcard, then the default; ports do not matter.
         """
         frontend = Frontend(
             Ticker(Clock()),
@@ -368,8 +371,6 @@ class FrontendTests(SynchronousTestCase):
         for host, site in (
             (b"example.com", "named"),
             (b"example.com:8080", "named"),
-            (b"example.com.", "named"),
-            (b"example.com.:80", "named"),
             (b"www.example.com", "wild"),
             (b"x.a.example.com", "longer"),
             (b"a.example.com", "wild"),
@@ -399,3 +400,62 @@ class FrontendTests(SynchronousTestCase):
         for number in range(10_000):
             frontend.site_for(b"h%d" % number)
         self.assertLess(len(frontend.found), 5000)
+
+
+class InternalTests(Answers):
+    """
+    Routes that no client gets to by asking.
+    """
+
+    def test_try_files(self) -> None:
+        """
+        A front controller is asked by the site alone; what it is called is a file that is not there, for clients.
+        """
+        server = self.serve(
+            """
+            [[site]]
+            listen = "tcp:80"
+            [[site.route]]
+            path = "/index.php"
+            internal = true
+            match = { methods = ["GET", "POST"] }
+            respond = "program {query}"
+            [[site.route]]
+            static = { root = ".", try_files = ["{path}", "/index.php?{query}"] }
+            """
+        )
+        self.assertEqual(self.body(server, "/page?x=1"), "program x=1")
+        self.assertEqual(self.body(server, "/index.php"), "404")
+        self.assertEqual(self.body(server, "/x/..//index.php"), "404")
+        self.assertEqual(self.ask(server, "/page", method="PUT")[0], 404)
+
+    def test_on_error(self) -> None:
+        """
+        A route that answers for failures has no address, shadows nothing, and is shadowed by nothing.
+        """
+        server = self.serve(
+            """
+            [[site]]
+            listen = "tcp:80"
+            [site.defaults]
+            on_error = { routes = { "403" = "sorry" } }
+            [[site.route]]
+            name = "sorry"
+            internal = true
+            respond = "sorry"
+            [[site.route]]
+            path = "/closed"
+            access = { deny = ["all"] }
+            respond = "closed"
+            [[site.route]]
+            respond = "open"
+            """
+        )
+        assert server.generation is not None
+        self.assertEqual(server.generation.warnings, [])
+        self.assertEqual(self.body(server, "/"), "open")
+        self.assertEqual(self.ask(server, "/closed")[::2], (403, "sorry"))
+        answer = explain(server.generation, Question.parse("http://example.com/"))
+        self.assertEqual(
+            answer.passed[0].reason, "it is for requests where the site itself asks, by try_files or on_error"
+        )

@@ -100,4 +100,4 @@ def _open_access_log(building: Building) -> None:
         line = accesslog.format_of(access.format)
         return accesslog.AccessLog(runtime.reactor, str(access.path), line, runtime.counters)
 
-    building.generation.access_log = building.keep(("access_log", access), make)
+    building.generation.access_log = building.keep(("access_log", access.path, access.format), make)

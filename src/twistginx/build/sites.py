@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,13 @@ from twistginx.config import schema
 from twistginx.http.fieldnames import DoubtfulNames
 from twistginx.http.frontend import Frontend, Timeouts
 from twistginx.http.identity import IdentityNames
+from twistginx.http.message import Record
 from twistginx.interfaces import IStreaming
 from twistginx.net import certificates, tlscontext
 from twistginx.policies.satisfy import AnyOf
 from twistginx.routing.conditional import Conditional
+from twistginx.routing.conditions import INTERNAL, All
+from twistginx.routing.match import normalised
 from twistginx.routing.router import Route, RouteTimeouts, Site
 from twistginx.stream.tcp import StreamFrontend
 
@@ -47,6 +51,7 @@ class Sites:
         self._building = building
         self._endpoints = endpoints
         self._definitions = Definitions(building)
+        self._log = self._access_log()
         self._certificates: dict[tuple[Path, Path], certificates.Certificate] = {}
         #: ``link`` of the policies that want to see all routes, by the route that has them, and where they stand.
         self._links: dict[Route, list[tuple[Key, Any]]] = {}
@@ -110,8 +115,30 @@ class Sites:
         )
         return names
 
-    def _frontend(self, options: schema.Listener) -> Frontend:
+    def _access_log(self) -> Callable[[Any, Record], None] | None:
+        """
+        What adds the line of a request that is over, if it is to have one; None: there is no log.
+        """
         log = self._building.generation.access_log
+        config = self._building.root.log.access
+        condition = self._definitions.condition(config.when, ("log", "access", "when"))
+        statuses = config.status
+        if log is None or (condition is None and statuses is None):
+            return None if log is None else log.log
+
+        def log_some(request: Any, record: Record) -> None:
+            if statuses is not None and record.status not in statuses:
+                return
+            # What is no request for any site cannot be asked what it has.
+            path = request.routed_path or request.matched_path
+            if request.reroutes:  # the head is again what was received
+                path = normalised(request.head.path)
+            if condition is None or request.site is None or condition(request, path):
+                log.log(request, record)
+
+        return log_some
+
+    def _frontend(self, options: schema.Listener) -> Frontend:
         times = options.timeouts
         return Frontend(
             self._building.runtime.ticker,
@@ -123,7 +150,7 @@ class Sites:
             # A listener that has no name yet needs one to have a setting.
             key=f"listener.{'NAME' if ':' in options.name else options.name}.",
             tally=self._building.runtime.counters,
-            log=log.log if log is not None else None,
+            log=self._log,
         )
 
     def _route(self, site: schema.Site, config: schema.Route) -> Route | None:
@@ -136,6 +163,9 @@ class Sites:
         exact = config.exact
         where = config.resource.where[:4]
         stack = [policy for _, policy, _ in policies["stack"]]
+        condition = self._definitions.condition(config.match, (*where, "match"))
+        if config.internal:
+            condition = INTERNAL if condition is None else All((INTERNAL, condition))
         strip = config.strip_prefix or any(getattr(policy, "strips", False) for policy in stack)
         route = Route(
             name=config.name or f"#{int(config.resource.where[3]) + 1}",
@@ -144,7 +174,7 @@ class Sites:
             exact=exact.encode() if exact is not None else None,
             prefix=(config.path or "").rstrip("/").encode(),
             pattern=config.glob.regex if config.glob is not None else config.regex,
-            condition=self._definitions.condition(config.match, (*where, "match")),
+            condition=condition,
             strip=strip,
             retargets=strip or any(getattr(policy, "retargets", False) for policy in stack),
             variables=self._definitions.variables(site.variables, config.variables),

@@ -46,6 +46,10 @@ _TOKENS: Final = re.compile(
 )
 
 
+#: A group that sets flags for what follows.
+_FLAGS: Final = re.compile(r"\(\?[a-zA-Z-]*\)")
+
+
 @frozen
 class Regex:
     """
@@ -185,7 +189,8 @@ def _literal_of(text: str) -> bytes:
     """
     What a matched text begins with, where the pattern is held at the beginning by a ``^`` before all of it.
     """
-    if not text.startswith("^"):
+    # Flags are nothing that could be repeated: in "^/a(?i)?" and "^/a+(?i)?", that is what stands before them.
+    if not text.startswith("^") or _FLAGS.search(text):
         return b""
     depth = 0
     tokens = _TOKENS.findall(text)

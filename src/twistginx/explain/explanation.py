@@ -22,6 +22,7 @@ from twistginx.http.frontend import Frontend
 from twistginx.http.message import PHRASES, Reply, RequestHead
 from twistginx.http.parser import RequestParser
 from twistginx.http.request import Request
+from twistginx.policies.satisfy import verdict
 from twistginx.routing.router import Route, Site
 
 #: The port of an endpoint string of Twisted's.
@@ -71,7 +72,8 @@ def _listener(generation: Generation, question: Question) -> tuple[str, Listener
     ]
     usual = PORTS[question.scheme]
     ports = {endpoint: int(match[1]) for endpoint, _ in plans if (match := _PORT.match(endpoint))}
-    host = question.authority.lower().encode("utf-8", "surrogateescape")
+    # Without the dot of the root, as the field is read.
+    host = question.authority.lower().replace(".:", ":").removesuffix(".").encode("utf-8", "surrogateescape")
 
     def order(entry: tuple[str, ListenerPlan]) -> tuple[bool, bool]:
         endpoint, plan = entry
@@ -176,16 +178,27 @@ class _Explanation:
         Past the policies, to the resource.
         """
         steps: list[Step] = []
+        # ``satisfy = "any"``: who has let the request in, and who has not.
+        ways = route.guards if "any" in route.guard else ()
+        entered = ""
+        refusals: list[Reply | ProxyError] = []
         try:
             for name, policy, condition in route.stack:
+                if name in ways and entered:
+                    steps.append(Step(name, True, (f"is asked only where {entered} does not let the request in",)))
+                    continue
                 try:
                     step, reply = self._step(name, policy, condition)
                 except ProxyError as error:
-                    # ``satisfy = "any"``: another way in may be open.
-                    if "any" not in route.guard or name not in route.guards:
+                    if name not in ways:
                         raise
+                    refusals.append(error)
+                    if len(refusals) == len(ways):
+                        verdict(refusals)
                     words = error.detail or error.reason.text
                     step, reply = Step(name, True, (f"does not let the request in ({words}); another may",)), None
+                else:
+                    entered = name if name in ways else entered
                 steps.append(step)
                 if reply is not None:
                     return evolve(answer, policies=tuple(steps), resource=name, status=reply.status, lines=_told(reply))
@@ -195,6 +208,9 @@ class _Explanation:
         if reply is not None:
             answer = evolve(answer, status=reply.status)
             lines += _told(reply)
+        if not lines:
+            made = type(route.resource)
+            lines = (f"{made.__module__}.{made.__qualname__}",)
         return evolve(answer, policies=tuple(steps), resource=route.kind or "a resource", lines=lines)
 
     def _step(self, name: str, policy: Any, condition: Any) -> tuple[Step, Reply | None]:

@@ -121,6 +121,14 @@ def weaken(fields: Fields) -> None:
             fields[position] = (lower, name, b"W/" + value)
 
 
+def is_encoded(fields: Fields) -> bool:
+    """
+    Is the body encoded?  ``identity`` says that it is not, although nobody is to say so (RFC 9110 section 8.4.1).
+    """
+    coding = fields.first(b"content-encoding")
+    return coding is not None and coding.strip(b" \t").lower() != b"identity"
+
+
 def is_transformable(fields: Fields) -> bool:
     """
     May the body be changed on its way?  Not when it is said that it must not (RFC 9111 section 5.2.2.6).

@@ -107,7 +107,6 @@ class Frontend:
         except KeyError:
             pass
         name = host[: host.rindex(b"]") + 1] if host[:1] == b"[" else host.partition(b":")[0]
-        name = name.rstrip(b".")
         site = self.sites.get(name)
         if site is None:
             for suffix, candidate in self.wildcards:

@@ -5,11 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Any, Final
 
+from twistginx.config.networks import Network, unmapped
 from twistginx.config.tables.map import Map, parse_rules
 from twistginx.config.template import CAPTURE, Template, Variable
 from twistginx.http.variables import Getter, compile_template, encoded
+
+#: How many addresses a map remembers.
+_REMEMBERED: Final = 4096
 
 
 def compile_map(config: Map) -> Getter:
@@ -23,6 +29,7 @@ def compile_map(config: Map) -> Getter:
         ((_key(text, lowered), compile_template(value)) for text, value in config.prefix.items()),
         key=lambda entry: -len(entry[0]),
     )
+    network = _by_network({Network.parse(text): compile_template(value) for text, value in config.network.items()})
     rules = [(regex.find, _compile_captured(value, regex.names)) for regex, value in parse_rules(config.regex).items()]
     default = compile_template(config.default)
 
@@ -33,6 +40,10 @@ def compile_map(config: Map) -> Getter:
         value = exact.get(subject)
         if value is not None:
             return value(request, outcome)
+        if network is not None:
+            value = network(subject)
+            if value is not None:
+                return value(request, outcome)
         for prefix, value in prefixes:
             if subject.startswith(prefix):
                 return value(request, outcome)
@@ -41,6 +52,36 @@ def compile_map(config: Map) -> Getter:
             if spans is not None:
                 return fill(request, outcome, subject, spans)
         return default(request, outcome)
+
+    return find
+
+
+def _by_network(values: Mapping[Network, Getter]) -> Callable[[bytes], Getter | None] | None:
+    """
+    A callable that takes an address to what the smallest of the networks has that it is in.  None: there are none.
+    """
+    if not values:
+        return None
+    tables: dict[tuple[int, int], dict[int, Getter]] = {}
+    for network, value in values.items():
+        assert network.range is not None
+        shift = network.range.max_prefixlen - network.range.prefixlen
+        tables.setdefault((network.range.version, shift), {})[int(network.range.network_address) >> shift] = value
+    # The smallest first.
+    ordered = sorted(tables.items(), key=lambda entry: entry[0])
+
+    @lru_cache(_REMEMBERED)
+    def find(subject: bytes) -> Getter | None:
+        try:
+            address = ip_address(unmapped(subject.decode("ascii", "replace").strip("[]")))
+        except ValueError:
+            return None
+        for (version, shift), table in ordered:
+            if version == address.version:
+                value = table.get(int(address) >> shift)
+                if value is not None:
+                    return value
+        return None
 
     return find
 

@@ -80,13 +80,16 @@ _SLICE = 16384
 
 def _checked_host(value: bytes) -> bytes:
     """
-    The authority in lower case.
+    The authority in lower case, and without the dot of the root: ``example.com.`` is ``example.com``.
 
     :raise ProxyError: for what is no host (RFC 9112 section 3.2).
     """
     host = value.strip(b" \t").lower()
     if len(value) > _HOST_BOUND or (host and not _HOST.match(host)):
         raise ProxyError("http_request_error", "the Host is not valid")
+    name, colon, port = host.partition(b":")
+    if len(name) > 1 and name.endswith(b"."):
+        host = name[:-1] + colon + port
     if len(HOSTS) >= HOSTS_BOUND:
         HOSTS.clear()
     HOSTS[value] = HOSTS[host] = host

@@ -72,6 +72,7 @@ class Request(Response):
     :ivar matched_path: the path, normalised; what routes match.  After a rewrite, what files are named by.
     :ivar routed_path: what ``matched_path`` was when the route was chosen; empty where nothing has been rewritten.
     :ivar captured: what the pattern of the route has captured, or None.
+    :ivar reroutes: how often ``reroute`` has been called.
     """
 
     def __init__(self, channel: Channel, head: RequestHead, body: RequestBody | None) -> None:
@@ -81,7 +82,7 @@ class Request(Response):
         self.body = body
         self._began = monotonic()
 
-    _reroutes = 0
+    reroutes = 0
 
     # Who asks, and for what.
 
@@ -250,8 +251,8 @@ class Request(Response):
             self._told = (*self._told, *self.route.finished)
             self.route = None
         self.admitted = False
-        self._reroutes += 1
-        if self._reroutes > _MOST_REROUTES:
+        self.reroutes += 1
+        if self.reroutes > _MOST_REROUTES:
             self.fail(ProxyError("proxy_internal_error", "routes that lead to each other"))
             return
         head = self.head = copy(self.head)

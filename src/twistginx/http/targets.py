@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from twistginx.http.variables import safe_location
+
 _ESCAPE: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 _KEPT: Final = frozenset((b"2F", b"25"))
 
@@ -107,3 +109,15 @@ def shortest(path: bytes) -> bytes:
 def _shortened(match: re.Match[bytes]) -> bytes:
     *_, above, last = match[0]
     return b"%c" % ((above & 0x03) << 6 | last & 0x3F)
+
+
+def with_slash(path: bytes, query: bytes | None) -> bytes:
+    """
+    A reference to the same path with a slash at its end.
+
+    It is relative, and begins with a dot: so it can lead to no other host, whatever the path is, and is right under
+    whatever prefix a proxy before us has taken away.
+
+    :param path: as it was sent.
+    """
+    return safe_location(b"./" + path[path.rfind(b"/") + 1 :] + b"/" + (b"" if query is None else b"?" + query))

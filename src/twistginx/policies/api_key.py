@@ -160,6 +160,13 @@ class APIKey:
         accept(self._places, found, request, name, self._keep)
         self._fields.say(request, {self._header: (user,)})
 
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        self.admit(request)
+        return [f"lets {request.remote_user.decode('utf-8', 'replace')} in"]
+
 
 def _refusal(detail: str) -> ProxyError:
     # RFC 9110 section 15.5.2 wants a challenge with every 401; there is no registered scheme for keys.

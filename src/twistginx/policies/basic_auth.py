@@ -194,13 +194,15 @@ class Book:
             if until > self._clock.now and (users is self._inline or users is self._file.value):
                 return user
             del self._known[digest]
-        try:
-            user, colon, password = b64decode(credentials, validate=True).partition(b":")
-        except Base64Error:
-            return b""
-        if not colon or len(password) > LONGEST:
-            return b""
-        return self._verified(digest, user, password, seconds, client)
+        parted = _parted(credentials)
+        return b"" if parted is None else self._verified(digest, *parted, seconds, client)
+
+    def verify(self, credentials: bytes) -> bytes:
+        """
+        The name of the user; empty when they are wrong.  It remembers nothing, and takes its time.
+        """
+        parted = _parted(credentials)
+        return parted[0] if parted is not None and self._among(parted[0]).verify(*parted) else b""
 
     def _among(self, user: bytes) -> Users:
         """
@@ -241,6 +243,17 @@ class Book:
         return waiting
 
 
+def _parted(credentials: bytes) -> tuple[bytes, bytes] | None:
+    """
+    Name and password; None where there are none.
+    """
+    try:
+        user, colon, password = b64decode(credentials, validate=True).partition(b":")
+    except Base64Error:
+        return None
+    return (user, password) if colon and len(password) <= LONGEST else None
+
+
 class BasicAuth:
     """
     The policy of one route.
@@ -262,17 +275,34 @@ class BasicAuth:
         """
         :raise ProxyError: when the client has not proved who it is.
         """
+        value, credentials = self._shown(request)
+        user = self._book.look_up(credentials, self._seconds, network_of(request.client_ip))
+        if isinstance(user, Deferred):
+            return user.addCallback(self._decide, value, request)
+        self._decide(user, value, request)
+        return None
+
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        value, credentials = self._shown(request)
+        self._decide(self._book.verify(credentials), value, request)
+        return [f"lets {request.remote_user.decode('utf-8', 'replace')} in"]
+
+    def _shown(self, request: Any) -> tuple[bytes, bytes]:
+        """
+        The field that credentials stand in, and these.
+
+        :raise ProxyError: where there are none.
+        """
         value = only_value(request.head, b"authorization") or shown_before(request, name)
         if value is None:
             raise self._refusal("no credentials")
         scheme, _, credentials = value.partition(b" ")
         if scheme.lower() != b"basic":
             raise self._refusal("credentials of another kind")
-        user = self._book.look_up(credentials.strip(b" "), self._seconds, network_of(request.client_ip))
-        if isinstance(user, Deferred):
-            return user.addCallback(self._decide, value, request)
-        self._decide(user, value, request)
-        return None
+        return value, credentials.strip(b" ")
 
     def _decide(self, user: bytes, value: bytes, request: Any) -> None:
         if not user:

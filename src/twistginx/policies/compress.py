@@ -19,6 +19,7 @@ from twistginx.http.coding import (
     accepted_codings,
     add_vary,
     forget_bytes,
+    is_encoded,
     is_transformable,
     weaken,
 )
@@ -176,7 +177,7 @@ class Compression:
         content_type = fields.first(b"content-type")
         if content_type is None or not self._types.has(content_type) or status in _LEFT_ALONE:
             return None
-        if b"content-encoding" in fields or not is_transformable(fields):
+        if is_encoded(fields) or not is_transformable(fields):
             return None
         length = _length(head)
         if length is not None and length < self._least:
@@ -189,7 +190,7 @@ class Compression:
         if not codings or status == _PARTIAL or request.head.version == b"HTTP/1.0":
             return None
         forget_bytes(fields)
-        fields.add(b"Content-Encoding", codings[0])
+        fields.put(b"Content-Encoding", codings[0])
         head.length = None
         if request.head.method == b"HEAD":
             return None

@@ -154,6 +154,18 @@ class CORS:
         answer.add(b"Vary", b"Access-Control-Request-Method, Access-Control-Request-Headers")
         return Reply(204, answer)
 
+    def explain(self, request: Any) -> list[str | Reply]:
+        """
+        See ``IExplaining``.
+        """
+        reply = self.admit(request)
+        origin = request.fields.first(b"origin")
+        if not origin:
+            return ["the request names no origin: it is no page of another site's"]
+        leave = "gives leave" if self._may(origin) else "gives no leave"
+        said = f"{leave} to pages of {origin.decode('latin-1')}"
+        return [said] if reply is None else [f"{said}, and answers their preflight", reply]
+
     def responding(self, request: Any, head: ResponseHead) -> None:
         """
         Say who may read the response.

@@ -140,11 +140,13 @@ def _made(raw: bytes) -> bytes:
     """
     A path that a template has made, as it is edited.
 
-    :raise ProxyError: when what was put in leads up, and so maybe past what the template says.
+    :raise ProxyError: when what was put in leads up, and so maybe past what the template says; or is a NUL, which no
+        path has.
     """
-    if climbs(raw):
+    path = editable(raw)
+    if climbs(raw) or b"\0" in path:
         raise ProxyError("http_request_error", "a rewrite would lead out of where it leads")
-    return resolved(b"/" + editable(raw).lstrip(b"/"))
+    return resolved(b"/" + path.lstrip(b"/"))
 
 
 class QueryEdit:

@@ -205,6 +205,18 @@ class ForwardAuth:
         """
         return self._asking.about(request).addCallbacks(self._answered, _unknown, callbackArgs=(request,))
 
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        asking = self._asking
+        authority = request.head.host if asking.authority is None else asking.authority
+        copied = ", ".join(sorted(each.decode() for each in self._fields.names))
+        return [
+            f"asks {(authority + asking.target).decode('latin-1')} whether the request may go on",
+            *([f"an upstream gets {copied} as the service says"] if copied else []),
+        ]
+
     def _answered(self, answer: Answer, request: Any) -> Reply | None:
         status = answer.status
         if status >= 500:

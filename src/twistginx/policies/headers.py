@@ -1,5 +1,5 @@
 """
-``headers``: fields of the request and of the response, renamed, removed, set and added.
+``headers``: fields of the request and of the response, renamed, edited, removed, set and added.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from twistginx.errors import ConfigError
 from twistginx.http.fields import ConfiguredFields, field_name
 from twistginx.http.message import Fields, RequestHead, ResponseHead
 from twistginx.interfaces import IContext, IPolicyModule
+from twistginx.policies.replacement import Replacement, Replacements, RequestReplacement
 
 moduleProvides(IPolicyModule)
 
@@ -35,6 +36,8 @@ class Edits(Protocol):
     @property
     def rename(self) -> Mapping[str, str]: ...
     @property
+    def replace(self) -> Mapping[str, Any]: ...
+    @property
     def remove(self) -> tuple[str, ...]: ...
     @property
     def set(self) -> Mapping[str, Any]: ...
@@ -48,12 +51,14 @@ class RequestEdits:
     What is changed in the request, before an upstream sees it.
 
     :ivar rename: old name to new name; the values stay.
+    :ivar replace: name to what is replaced in its values: ``{ regex = "...", to = "..." }``, or a list of these.
     :ivar remove: names of fields that are not passed on; one that ends with ``*`` stands for all that begin so.
     :ivar set: name to value: the field has this value, whatever the client said.  ``Host`` may be set, too.
     :ivar add: name to value, or to a list of values: further fields, beside those that there are.
     """
 
     rename: dict[str, str] = field(factory=dict)
+    replace: dict[str, tuple[RequestReplacement, ...] | RequestReplacement] = field(factory=dict)
     remove: tuple[str, ...] = field(default=(), metadata={"single": True})
     set: dict[str, Template] = field(factory=dict)
     add: dict[str, tuple[Template, ...] | Template] = field(factory=dict)
@@ -65,18 +70,20 @@ class Config:
     Change the header fields of every response, our own error pages included, and under ``request`` those of the request
     that an upstream gets.
 
-    What is renamed is renamed first; then fields are removed, then set, then added.  The values are templates; one
-    whose variables are all empty is not sent.  A route's own table and the inherited one are merged name by name: a
-    name that the route's table mentions is the route's to decide.
+    What is renamed is renamed first; then values are edited, then fields are removed, then set, then added. The
+    values are templates; one whose variables are all empty is not sent. A route's own table and the inherited one
+    are merged name by name: a name that the route's table mentions is the route's to decide.
 
     :ivar rename: old name to new name; the values stay.
+    :ivar replace: name to what is replaced in its values: ``{ regex = "...", to = "..." }``, or a list of these.
     :ivar remove: names of fields that are not sent; one that ends with ``*`` stands for all that begin so.
     :ivar set: name to value: the field has this value, whatever the resource said.
     :ivar add: name to value, or to a list of values: further fields, beside those that there are.
-    :ivar request: the same four, for the request on its way to an upstream.
+    :ivar request: the same five, for the request on its way to an upstream.
     """
 
     rename: dict[str, str] = field(factory=dict)
+    replace: dict[str, tuple[Replacement, ...] | Replacement] = field(factory=dict)
     remove: tuple[str, ...] = field(default=(), metadata={"single": True})
     set: dict[str, ResponseTemplate] = field(factory=dict)
     add: dict[str, tuple[ResponseTemplate, ...] | ResponseTemplate] = field(factory=dict)
@@ -93,9 +100,10 @@ def merge(inherited: Config, own: Config) -> Config:
 
 
 def _merged(inherited: Edits, own: Edits) -> dict[str, Any]:
-    mentioned = {each.lower() for each in (*own.set, *own.add, *own.remove, *own.rename)}
+    mentioned = {each.lower() for each in (*own.set, *own.add, *own.remove, *own.rename, *own.replace)}
     return {
         "rename": {**_without(inherited.rename, mentioned), **own.rename},
+        "replace": {**_without(inherited.replace, mentioned), **own.replace},
         "remove": (*(each for each in inherited.remove if each.lower() not in mentioned), *own.remove),
         "set": {**_without(inherited.set, mentioned), **own.set},
         "add": {**_without(inherited.add, mentioned), **own.add},
@@ -123,7 +131,7 @@ class FieldEdits:
     What one direction's table does to fields.
     """
 
-    __slots__ = ("_added", "_begun", "_dropped", "_renamed", "constant", "names")
+    __slots__ = ("_added", "_begun", "_dropped", "_renamed", "_replaced", "constant", "names", "words")
 
     def __init__(self, config: Edits, key: str = "") -> None:
         """
@@ -147,6 +155,13 @@ class FieldEdits:
             field_name(old, f"{key}rename.{old}").lower(): field_name(new, f"{key}rename.{old}")
             for old, new in config.rename.items()
         }
+        _check_mentions(f"{key}replace", [(each, f"{key}replace.{each}") for each in config.replace])
+        self._replaced: Final = Replacements(
+            {
+                field_name(each, f"{key}replace.{each}").lower(): rules if isinstance(rules, tuple) else (rules,)
+                for each, rules in config.replace.items()
+            }
+        )
         #: Beginnings of names, in lower case.
         self._begun: Final = tuple(
             field_name(each[:-1], where).lower() for each, where in removed if each.endswith("*")
@@ -155,11 +170,13 @@ class FieldEdits:
         taken = {field_name(each, where).lower() for each, where in plain}
         self._dropped: Final = frozenset(taken | {each.encode().lower() for each in config.set})
         self.constant: Final = self._added.constant
+        #: What it does, in words.
+        self.words: Final = tuple(_words(config))
         #: What the fields that it writes are called, in lower case.
         self.names: Final = self._added.names | {new.lower() for new in self._renamed.values()}
 
     def __bool__(self) -> bool:
-        return bool(self._renamed or self._begun or self._dropped or self._added.names)
+        return bool(self._renamed or self._replaced or self._begun or self._dropped or self._added.names)
 
     def apply(self, fields: Fields, request: Any, outcome: Any = None) -> None:
         """
@@ -173,6 +190,8 @@ class FieldEdits:
                 new = renamed.get(lower)
                 if new is not None:
                     fields[position] = (new.lower(), new, value)
+        if self._replaced:
+            self._replaced.apply(fields, request, outcome)
         dropped, begun = self._dropped, self._begun
         for each in fields:
             if each[0] in dropped or (begun and each[0].startswith(begun)):
@@ -200,6 +219,12 @@ class ResponseHeaders:
         """
         self._response.apply(head.fields, request, head)
 
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        return [f"the answer: {each}" for each in self._response.words]
+
 
 class RequestHeaders:
     """
@@ -220,17 +245,48 @@ class RequestHeaders:
         # No client has them taken out again by naming them in Connection.
         request.vouched |= edits.names
 
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        return [f"what an upstream gets: {each}" for each in self._request.words]
+
 
 class Headers:
     """
     The policy of a route that changes both.
     """
 
-    __slots__ = ("prepare", "responding")
+    __slots__ = ("_ways", "prepare", "responding")
 
     def __init__(self, response: FieldEdits, request: FieldEdits) -> None:
-        self.responding = ResponseHeaders(response).responding
-        self.prepare = RequestHeaders(request).prepare
+        self._ways: Final = RequestHeaders(request), ResponseHeaders(response)
+        self.prepare = self._ways[0].prepare
+        self.responding = self._ways[1].responding
+
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        return [line for way in self._ways for line in way.explain(request)]
+
+
+def _words(config: Edits) -> Iterator[str]:
+    """
+    What a table does to fields; values are as they are written, because what is put into them may be a secret.
+    """
+    for old, new in config.rename.items():
+        yield f"{old} is renamed to {new}"
+    for each, rules in config.replace.items():
+        yield from (
+            f"in {each}, {one.regex} becomes {one.to}" for one in (rules if isinstance(rules, tuple) else (rules,))
+        )
+    if config.remove:
+        yield f"{', '.join(config.remove)} taken out"
+    for each, value in config.set.items():
+        yield f"{each}: {value}"
+    for each, value in config.add.items():
+        yield from (f"{each}: {one}, beside what there is" for one in (value if isinstance(value, tuple) else (value,)))
 
 
 def _check_mentions(where: str, mentions: Iterable[tuple[str, str]]) -> None:

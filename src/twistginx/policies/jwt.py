@@ -247,6 +247,16 @@ class JWT:
             raise _refusal("there is no token")
         return self._verify(found, request, True)
 
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        if self._source.value is None and find(self._places, request, name) is not None:
+            return ["verifies the token by keys that are fetched where a server runs"]
+        self.admit(request)
+        user = request.remote_user.decode("utf-8", "replace")
+        return [f"lets {user or 'the request'} in: the token is good"]
+
     def _verify(self, found: tuple[Place, bytes], request: Any, again: bool) -> Deferred[None] | None:
         """
         :param again: the keys may be refreshed for it.

@@ -13,8 +13,8 @@ from zope.interface import moduleProvides
 
 from twistginx.config.tables.match import RoutePath
 from twistginx.errors import ConfigError
-from twistginx.http.message import RequestHead, ResponseHead
-from twistginx.http.targets import quoted
+from twistginx.http.message import Reply, RequestHead, ResponseHead
+from twistginx.http.targets import quoted, with_slash
 from twistginx.interfaces import IContext, IPolicyModule
 from twistginx.routing.match import under
 
@@ -29,11 +29,15 @@ many = False
 #: It decides nothing about who may come in.
 decides = False
 
+#: Methods that pages are asked for with.
+_PAGES: Final = frozenset((b"GET", b"HEAD"))
+
 _PREFIX: Final = b"x-forwarded-prefix"
 _NAMES: Final = frozenset((_PREFIX,))
 _LOCATIONS: Final = frozenset((b"location", b"content-location"))
 
 _ABSOLUTE: Final = re.compile(rb"(?i)((?:https?:)?//)([^/?#]*)(.*)", re.DOTALL)
+_USUAL: Final = {b"http://": b":80", b"https://": b":443"}
 _COOKIE_PATH: Final = re.compile(rb"(?i)(;\s*path\s*=\s*)(/[^;]*)")
 
 
@@ -44,8 +48,10 @@ class Config:
 
     The route is for this path and all that is below it, and the resource sees paths without it, as with
     ``strip_prefix``.  It is told where it is: upstreams by ``X-Forwarded-Prefix``, applications in this process by
-    SCRIPT_NAME or prepath.  What it answers is put right where it does not know it: Location and Content-Location, and
-    the Path of its cookies, begin with the path, unless they do already.  Links in pages are the application's to make.
+    SCRIPT_NAME or prepath.  Who asks for the path without a slash at its end is sent there, because the links on the
+    page are relative to that.  What it answers is put right where it does not know it: Location and Content-Location,
+    and the Path of its cookies, begin with the path, unless they do already.  Links in pages are the application's to
+    make.
 
     :ivar prefix: the path.
     """
@@ -94,6 +100,17 @@ class Mount:
         self.prefix = prefix
         self._raw = quoted(prefix)
 
+    def admit(self, request: Any) -> Reply | None:
+        """
+        Put the slash behind the prefix that the first page needs: relative links on it begin there.
+        """
+        head = request.head
+        if (request.routed_path or request.matched_path) != self.prefix:
+            return None
+        if head.method not in _PAGES or head.upgrade is not None:
+            return None
+        return Reply(308, [(b"Location", with_slash(head.path, head.query))])
+
     def prepare(self, request: Any, head: RequestHead) -> None:
         """
         Tell an upstream where it is, behind what a trusted proxy has said of itself.
@@ -105,7 +122,12 @@ class Mount:
     def responding(self, request: Any, head: ResponseHead) -> None:
         """
         Put the prefix before the paths of a response that lack it.
+
+        What a policy answers itself, such as one that sends clients to where they log in, is of no application, and
+        speaks of paths as they are.
         """
+        if not request.admitted and request.route.admit:
+            return
         fields = head.fields
         for index, (lower, each, value) in enumerate(fields):
             if lower in _LOCATIONS:
@@ -113,25 +135,41 @@ class Mount:
             elif lower == b"set-cookie" and not value.startswith(b"__Host-"):  # those are for the root (RFC 6265bis)
                 fields[index] = lower, each, _COOKIE_PATH.sub(self._cookie_path, value)
 
-    def explain(self, request: Any) -> list[str]:
+    def explain(self, request: Any) -> list[str | Reply]:
         """
         What it does.
         """
         prefix = self._raw.decode()
+        reply = self.admit(request)
+        if reply is not None:
+            return [f"sends the client to {prefix}/", reply]
         return [f"X-Forwarded-Prefix: {prefix}; Location and cookies of the answer begin with {prefix}"]
 
     def _location(self, value: bytes, host: bytes) -> bytes:
         absolute = _ABSOLUTE.fullmatch(value)
         if absolute is not None:
             scheme, authority, rest = absolute.groups()
-            return scheme + authority + self._under(rest or b"/") if authority.lower() == host else value
+            same = _without_port(authority.lower(), scheme) == _without_port(host, scheme)
+            return scheme + authority + self._under(rest or b"/") if same else value
         return self._under(value) if value.startswith(b"/") else value
 
     def _cookie_path(self, match: re.Match[bytes]) -> bytes:
         path = match[2].rstrip()
-        below = path if under(path, self._raw) else self._raw + path
-        return match[1] + (below.rstrip(b"/") or b"/")
+        if under(path, self._raw):
+            return match[0]
+        # Of the root, "/app": a cookie of "/app/" is not sent for /app itself (RFC 6265 section 5.1.4).
+        return match[1] + self._raw + (b"" if path == b"/" else path)
 
     def _under(self, reference: bytes) -> bytes:
         path = re.split(rb"[?#]", reference, maxsplit=1)[0]
         return reference if under(path, self._raw) else self._raw + reference
+
+
+def _without_port(authority: bytes, scheme: bytes) -> bytes:
+    """
+    An authority without the port that its scheme has anyway (RFC 9110 section 4.2.3).
+
+    :param scheme: with the slashes behind it; without a name, either.
+    """
+    usual = (b":80", b":443") if scheme == b"//" else (_USUAL[scheme.lower()],)
+    return next((authority[: -len(port)] for port in usual if authority.endswith(port)), authority)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from mimetypes import guess_type
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -14,7 +15,8 @@ from zope.interface import moduleProvides
 
 from twistginx.config.statuses import parse_statuses
 from twistginx.errors import ConfigError
-from twistginx.http.message import Diversion, Fields, Reply, ResponseHead
+from twistginx.http.message import PHRASES, Diversion, Fields, Reply, ResponseHead
+from twistginx.http.wire import BODYLESS
 from twistginx.interfaces import IContext, IPolicyModule, IStreaming
 
 moduleProvides(IPolicyModule)
@@ -32,6 +34,11 @@ _LARGEST: Final = 1 << 20
 #: Fields of a failure that stand in the answer that replaces it.
 _KEPT: Final = frozenset((b"proxy-status", b"x-request-id", b"retry-after", b"allow", b"www-authenticate"))
 
+#: Those of them that a redirect has as well.
+_ALWAYS: Final = frozenset((b"proxy-status", b"x-request-id"))
+
+_REDIRECTS: Final = frozenset((301, 302, 303, 307, 308))
+
 #: Fields of a request that have a part of an answer sent, or none of it.
 _SELECTING: Final = frozenset(
     (b"if-match", b"if-modified-since", b"if-none-match", b"if-range", b"if-unmodified-since", b"range")
@@ -46,27 +53,39 @@ def _statuses(_: Any, attribute: Attribute[Any], value: Mapping[str, object]) ->
             raise ValueError(f'has "{key}", which is no failure; expected a status from 400 on')
 
 
+def _statuses_told(_: Any, attribute: Attribute[Any], value: Mapping[str, int]) -> None:
+    _statuses(_, attribute, value)
+    for each in value.values():
+        if not 200 <= each <= 599 or each in BODYLESS:
+            raise ValueError(f"says {each}, which is no status of a page; expected one such as 200 or 503")
+
+
 @frozen
 class Config:
     """
-    Answer failures otherwise.  The status stays what it was.
+    Answer failures otherwise.  The status stays what it was, unless ``status`` says another, or the answer leads
+    elsewhere.
 
-    The keys of the three tables are statuses: "404", "5xx", "502-504", "401,403"; of two that have the same one, the
-    first is taken.  Where several tables have it, an upstream is tried first, then a route, then the page is sent.
+    The keys of the tables are statuses: "404", "5xx", "502-504", "401,403"; of two that have the same one, the
+    first is taken.  Where several of the first three have it, an upstream is tried first, then a route, then the page
+    is sent.
 
     :ivar pages: files to send, such as ``{ "404" = "errors/404.html" }``.
     :ivar routes: routes of the same site that answer, by their names.  They see the request as it was.  Who failed may
         be anybody, and their policies do not decide again who may come in, so that they can have none that do: access
-        and authentication that they inherit are to be switched off (``basic_auth = false``).
+        and authentication that they inherit are to be switched off (``basic_auth = false``).  Where one redirects, the
+        client is redirected: ``{ "401" = "login" }``.
     :ivar upstreams: upstreams that get the request instead, if it can be sent again: nothing of it has been processed,
         or its method is idempotent, and nothing of a body has been taken.  Their answer has its own status.  Where
         access or authentication decide who may come in, they get nothing that has not been let in.
+    :ivar status: what is said in place of the status that a page or a route answers for: ``{ "404" = 200 }``.
     :ivar intercept: also what the resource itself answers is replaced.  Without, only our own error pages are.
     """
 
     pages: dict[str, Path] = field(factory=dict, validator=_statuses)
     routes: dict[str, str] = field(factory=dict, validator=_statuses)
     upstreams: dict[str, str] = field(factory=dict, validator=_statuses)
+    status: dict[str, int] = field(factory=dict, validator=_statuses_told)
     intercept: bool = False
 
 
@@ -76,6 +95,8 @@ def make(config: Config, context: IContext) -> OnError:
 
     :raise ConfigError: for a page that cannot be read, and an upstream that there is not.
     """
+    if config.status and not (config.pages or config.routes):
+        raise ConfigError("is for pages and routes", key="status", expected="expected pages or routes as well")
     if not (config.pages or config.routes or config.upstreams):
         raise ConfigError("replaces nothing", expected="expected pages, routes or upstreams")
     return OnError(config, context)
@@ -90,6 +111,17 @@ class OnError:
         self._intercept: Final = config.intercept
         self._pages: Final = _by_status(config.pages, lambda key, path: _page(path, f"pages.{key}", context))
         self._names: Final = config.routes
+        #: For each table, what it does about which statuses, in words.
+        self._said: Final = tuple(
+            f"{statuses}: {words}"
+            for table, words_of in (
+                (config.upstreams, lambda each: f"asks the upstream {each}"),
+                (config.routes, lambda each: f'the route "{each}" answers'),
+                (config.pages, lambda each: f"sends {each}"),
+            )
+            for statuses, each in table.items()
+            for words in (words_of(each),)
+        )
         self._proxies: Final = _by_status(
             config.upstreams,
             lambda key, upstream: context.resource("proxy", {"upstream": upstream}, f"upstreams.{key}"),
@@ -98,6 +130,7 @@ class OnError:
         self._upstreams: dict[int, Any] = {}
         self._routes: dict[int, Any] = {}
         self._guarded = False
+        self._told: Final = _by_status(config.status, lambda key, status: status)
 
     def link(self, own: Any, routes: Mapping[str, Any]) -> None:
         """
@@ -128,11 +161,18 @@ class OnError:
                     key=f"routes.{key}",
                     expected=f"expected a route for everybody: {written}",
                 )
-            return _answered_by(found.resource, own, (_as_failed, *found.responding))
+            return _answered_by(found.resource, own, (partial(_as_failed, self._told), *found.responding))
 
         self._guarded = bool(own.guards)
         self._routes = _by_status(self._names, fallback)
         self._upstreams = {status: _answered_by(proxy, own, own.responding) for status, proxy in self._proxies.items()}
+
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        whose = "failures, the resource's own as well" if self._intercept else "our own failures"
+        return [f"replaces {whose}", *self._said]
 
     def responding(self, request: Any, head: ResponseHead) -> Reply | Diversion | None:
         """
@@ -156,17 +196,24 @@ class OnError:
         page = self._pages.get(status)
         if page is None:
             return None
-        return Reply(status, Fields([*page.fields, *_kept(head)]), page.body)
+        return Reply(self._told.get(status, status), Fields([*page.fields, *_kept(head)]), page.body)
 
 
-def _as_failed(request: Any, head: ResponseHead) -> None:
+def _as_failed(told: Mapping[int, int], request: Any, head: ResponseHead) -> None:
     """
     A phase of the routes that answer in place of a failure: they say what failed.
+
+    :param told: the statuses that are said in place of others.
     """
     failed = request.diverted
-    if head.status < 400:
-        head.status, head.phrase = failed.status, failed.phrase
-    head.fields.extend(each for each in _kept(failed) if each[0] not in head.fields)
+    kept = _kept(failed)
+    if head.status in _REDIRECTS and b"location" in head.fields:
+        # It leads to where it is better; what would have helped here does not matter there.
+        kept = [each for each in kept if each[0] in _ALWAYS]
+    elif head.status < 400:
+        other = told.get(failed.status)
+        head.status, head.phrase = (failed.status, failed.phrase) if other is None else (other, PHRASES.get(other, b""))
+    head.fields.extend(each for each in kept if each[0] not in head.fields)
 
 
 def _kept(head: ResponseHead) -> list[tuple[bytes, bytes, bytes]]:

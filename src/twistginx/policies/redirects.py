@@ -214,12 +214,12 @@ class Redirects:
         status = self._status or (301 if request.head.method in _SAFE else 308)
         return Reply(status, [(b"Location", to)])
 
-    def explain(self, request: Any) -> list[Reply]:
+    def explain(self, request: Any) -> list[str | Reply]:
         """
         Where it sends a client, if it does.
         """
         reply = self.admit(request)
-        return [] if reply is None else [reply]
+        return ["sends the client nowhere else" if reply is None else reply]
 
     def _elsewhere(self, request: Any) -> bytes | None:
         head = request.head

@@ -13,7 +13,7 @@ from zope.interface import moduleProvides
 from twistginx.config.regex import Regex
 from twistginx.config.schema import Match
 from twistginx.config.tables.fields import SINGLE, not_empty
-from twistginx.config.tables.match import RoutePath, check_captures
+from twistginx.config.tables.match import RoutePath, captures_in, check_captures
 from twistginx.config.template import Template
 from twistginx.errors import ProxyError
 from twistginx.http.message import Reply
@@ -103,11 +103,7 @@ class Rule:
         """
         What its own regex captures.
         """
-        pattern = table.get("regex")
-        try:
-            return Regex.parse(pattern).captures if isinstance(pattern, str) else ()
-        except ValueError:
-            return ()  # it is reported where it stands
+        return captures_in(table)
 
 
 @frozen

@@ -54,7 +54,7 @@ class AnyOf:
             if outcome is None:
                 return _let_in(refusals)
             refusals.append(outcome)
-        return _verdict(refusals)
+        return verdict(refusals)
 
     def _answered(self, outcome: Any, request: Any, index: int, refusals: list[Reply | ProxyError]) -> Any:
         if outcome is None:
@@ -85,8 +85,10 @@ def _urgency(refusal: Reply | ProxyError) -> int:
     return {401: 2, 403: 3}.get(refusal.status, 0)
 
 
-def _verdict(refusals: list[Reply | ProxyError]) -> Reply:
+def verdict(refusals: list[Reply | ProxyError]) -> Reply:
     """
+    What a client is told that nobody lets in.
+
     :raise ProxyError: unless a Reply is what the client is to be told.
     """
     told = min(refusals, key=_urgency)

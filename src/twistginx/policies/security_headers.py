@@ -120,6 +120,16 @@ class SecurityHeaders:
         self._secure: Final = Fields.of([*plain, (b"Strict-Transport-Security", hsts.encode())])
         self._names: Final = frozenset(lower for lower, _, _ in self._secure) | _TELLTALE
 
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        ours = self._secure if request.scheme == b"https" else self._plain
+        return [
+            f"adds {', '.join(name.decode() for _, name, _ in ours)}, where the answer does not say them",
+            f"takes out {', '.join(sorted(lower.decode() for lower in _TELLTALE))}",
+        ]
+
     def responding(self, request: Any, head: ResponseHead) -> None:
         """
         Add what is not there, and take out what tells too much.

@@ -116,6 +116,13 @@ class SignedURL:
         note_shown(request, name, link)
         without_arguments(request, Signer.ARGUMENTS)
 
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        self.admit(request)
+        return ["lets the request in: the link is signed, and still good"]
+
 
 def _refusal(detail: str) -> ProxyError:
     return ProxyError("http_request_denied", f"signed_url: {detail}")

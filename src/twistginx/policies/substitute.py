@@ -18,7 +18,7 @@ from twistginx.config.tables.fields import COMPOSED
 from twistginx.config.template import CAPTURE, ResponseTemplate, Variable
 from twistginx.config.units import Size
 from twistginx.errors import ConfigError
-from twistginx.http.coding import MediaTypes, forget_bytes, is_transformable, weaken
+from twistginx.http.coding import MediaTypes, forget_bytes, is_encoded, is_transformable, weaken
 from twistginx.http.message import RequestHead, ResponseHead
 from twistginx.http.variables import compile_template
 from twistginx.interfaces import IContext, IPolicyModule
@@ -205,7 +205,10 @@ class Substitute:
         """
         See ``IExplaining``.
         """
-        return [f"replaces by {len(self._rules)} rules in {', '.join(self._types.patterns)}; asks for no compression"]
+        return [
+            f"replaces by {len(self._rules)} rule{'s' * (len(self._rules) > 1)} in {', '.join(self._types.patterns)}",
+            "asks for no compression",
+        ]
 
     def prepare(self, request: Any, head: RequestHead) -> None:
         """
@@ -224,13 +227,11 @@ class Substitute:
         content_type = fields.first(b"content-type")
         if content_type is None or not self._types.has(content_type) or head.status in _LEFT_ALONE:
             return None
-        coding = fields.first(b"content-encoding")
-        if coding is not None and coding.strip().lower() != b"identity":
+        if is_encoded(fields):
             if not self._warned:
                 self._warned = True
-                self._log.warn(
-                    "nothing is substituted in what is encoded already ({coding})", coding=coding.decode("latin-1")
-                )
+                coding = fields.joined(b"content-encoding").decode("latin-1")
+                self._log.warn("nothing is substituted in what is encoded already ({coding})", coding=coding)
             return None
         if not is_transformable(fields):
             return None

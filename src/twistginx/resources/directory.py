@@ -6,12 +6,11 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 from urllib.parse import quote_from_bytes
 
-from attrs import field, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.web import static
 from twisted.web.server import NOT_DONE_YET
@@ -19,49 +18,25 @@ from zope.interface import implementer
 
 from twistginx.errors import ProxyError
 from twistginx.http.message import PHRASES, Reply, RequestHead
-from twistginx.http.variables import safe_location
+from twistginx.http.targets import with_slash
 from twistginx.interfaces import IStreaming
 from twistginx.net.threads import Threads
 from twistginx.resources.answering import answer_to, with_digest
 from twistginx.resources.digests import Digests, wanted_algorithm
 from twistginx.resources.files import names_in
 from twistginx.resources.listing import FIELDS, View, render, scan
+from twistginx.resources.manner import Manner
 from twistginx.resources.mediatypes import TYPES
 from twistginx.resources.representation import KeptFile, OpenFile
 from twistginx.resources.shelf import Shelf
-from twistginx.resources.tryfiles import TryFiles
+from twistginx.resources.sighting import sighted
 from twistginx.routing.match import under
 
-#: How many entries of a directory are listed.
+#: How many entries of a directory are listed at a time.
 LISTED: Final = 10_000
 
 #: The words of failures that ``try_files`` may end with; of all other statuses, there is just the status.
 _WORDS: Final = {403: "http_request_denied", 404: "destination_not_found"}
-
-
-@frozen(eq=False)
-class Manner:
-    """
-    How a directory is served.
-
-    :ivar index: names of files that answer for a directory.
-    :ivar hidden: serve what begins with a dot.
-    :ivar listing: show directories without an index.
-    :ivar stripped: paths begin behind the prefix of the route.
-    :ivar only: the one file that answers for all paths; None: each has its own.
-    :ivar try_files: where to look; None: where the path says.
-    :ivar spa: the names of the file that answers for what is not found, or None.
-    :ivar error_pages: by status, the names of the file that is shown.
-    """
-
-    index: tuple[bytes, ...] = ()
-    hidden: bool = False
-    listing: bool = False
-    stripped: bool = False
-    only: bytes | None = None
-    try_files: TryFiles | None = None
-    spa: Sequence[bytes] | None = None
-    error_pages: Mapping[int, Sequence[bytes]] = field(factory=dict)
 
 
 @implementer(IStreaming)
@@ -173,14 +148,29 @@ class StaticResource(static.File):
             file.close()
         request.respond(reply if digest is None else with_digest(reply, digest))
 
+    def reply_with(self, head: RequestHead, below: bytes) -> Reply:
+        """
+        The answer to a request with the file of another path, by the conditions and ranges of the request.
+
+        :param below: the path of the file beneath the root, decoded.
+        :raise ProxyError: when there is none, or it may not be read.
+        """
+        names = names_in(below, self._manner.hidden)
+        file = None if not names or below.endswith(b"/") else self._shelf.fetch(b"//" + b"/".join(names), names)
+        if file is None:
+            raise ProxyError("destination_not_found", "there is no such file")
+        if head.method not in (b"GET", b"HEAD"):
+            return file.whole
+        try:
+            return answer_to(head, file, self._reactor)
+        finally:
+            file.close()
+
     def explain(self, request: Any) -> list[str]:
         """
         See ``IExplaining``.
         """
-        below = self._below(request)
-        plan = self._manner.try_files
-        paths = [below] if plan is None else [each.path(request, below) for each in plan.places if each.query is None]
-        return [f"looks for {os.fsdecode(path)} beneath {self.path}" for path in paths]
+        return sighted(self._manner, self._shelf, request, self._below(request))
 
     # Finding the file.
 
@@ -231,7 +221,7 @@ class StaticResource(static.File):
         file = self._shelf.fetch(key, names)
         if file is None:
             if not path.endswith(b"/") and request.route.exact is None and request.diverted is None:
-                request.respond(_with_slash(request.head))
+                request.respond(_to_directory(request.head))
                 return None
             return self._enter(request, path if key is path else key + b"/", names)
         if path.endswith(b"/") and self._manner.only is None:
@@ -282,7 +272,7 @@ class StaticResource(static.File):
                 elif wanted == below + b"/":
                     # The directory of that very path: relative links on its page begin behind a slash.
                     self._index_of(names)
-                    request.respond(_with_slash(request.head))
+                    request.respond(_to_directory(request.head))
                     return None
                 else:
                     return self._enter(request, path if own else key + b"/", names)
@@ -361,10 +351,13 @@ class StaticResource(static.File):
         Runs in a thread.
         """
         try:
-            found = scan(descriptor, LISTED, self._manner.hidden, lambda name: self._shelf.root.status([*names, name]))
+            found = scan(descriptor, LISTED, self._manner.hidden, partial(self._followed, names), view.after)
         finally:
             os.close(descriptor)
         return render(found, view)
+
+    def _followed(self, names: Sequence[bytes], name: bytes) -> os.stat_result | None:
+        return self._shelf.root.status([*names, name])
 
     # Failing.
 
@@ -394,13 +387,5 @@ def _is_plain(head: RequestHead) -> bool:
     return marks is not None and b"if-" not in marks and b"range:" not in marks and b"want-" not in marks
 
 
-def _with_slash(head: RequestHead) -> Reply:
-    """
-    To the same path with a slash at its end.
-
-    The reference is relative, and begins with a dot: so it can lead to no other host, whatever the path is, and is
-    right under whatever prefix a proxy before us has taken away.
-    """
-    last = head.path[head.path.rfind(b"/") + 1 :]
-    query = b"" if head.query is None else b"?" + head.query
-    return Reply(301, [(b"Location", safe_location(b"./" + last + b"/" + query))])
+def _to_directory(head: RequestHead) -> Reply:
+    return Reply(301, [(b"Location", with_slash(head.path, head.query))])

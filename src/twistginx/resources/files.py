@@ -33,6 +33,13 @@ _READ: Final = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 _DIRECTORY: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _LISTED: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
+#: What opening says of something that has just been seen to be something else: it is no link any more, or it is one, or
+#: it is no directory any more.
+_EXCHANGED: Final = frozenset((errno.EINVAL, errno.ELOOP, errno.ENOTDIR))
+
+#: How often to begin again then.
+_AGAIN: Final = 3
+
 #: Where files are public although their names begin with a dot (RFC 8615).
 _WELL_KNOWN: Final = b".well-known"
 
@@ -116,13 +123,23 @@ class Root:
         What is known of a file or a directory that may be served; None when there is none, or it may not.
         """
         try:
+            return self.known(names)
+        except ProxyError:
+            return None
+
+    def known(self, names: Sequence[bytes]) -> os.stat_result:
+        """
+        What is known of a file or a directory that may be served.
+
+        :raise ProxyError: when there is none, or it may not.
+        """
+        try:
             if self.symlinks == "follow":
                 return os.stat(b"/".join((self.path, *names)))
             opened = self._walk(names, listed=None)
-        except (OSError, ProxyError):
-            return None
-        if opened is None:
-            return None
+        except OSError as error:
+            raise _refusal(error) from error
+        assert opened is not None  # both are opened
         os.close(opened[0])
         return opened[1]
 
@@ -135,8 +152,19 @@ class Root:
 
     def _walk(self, names: Sequence[bytes], listed: bool | None = False) -> tuple[int, os.stat_result] | None:
         """
+        What ``names`` lead to; once more where something was exchanged for something else under our hands.
+
         :param listed: open directories; True: and nothing else; None: both.
         """
+        for _ in range(_AGAIN):
+            try:
+                return self._walk_once(names, listed)
+            except OSError as error:
+                if error.errno not in _EXCHANGED:
+                    raise
+        return self._walk_once(names, listed)
+
+    def _walk_once(self, names: Sequence[bytes], listed: bool | None) -> tuple[int, os.stat_result] | None:
         # The descriptors from the root down to where we are; and all that are to be closed.
         trail = [os.open(self.path, _DIRECTORY)]
         opened = [trail[0]]
@@ -160,14 +188,14 @@ class Root:
                     if self.symlinks == "deny":
                         raise ProxyError("http_request_denied", "the path has a symbolic link")
                     if links > _LINKS:
-                        raise OSError(errno.ELOOP, "too many symbolic links")
+                        raise _refusal(OSError(errno.ELOOP, "too many symbolic links"))
                     target = os.readlink(name, dir_fd=trail[-1])
                     if target.startswith(b"/"):
                         target = self._inside(target)
                         del trail[1:]
                     pending.extend(part for part in reversed(target.split(b"/")) if part not in (b"", b"."))
                 elif pending:
-                    raise OSError(errno.ENOTDIR, "not a directory")
+                    raise _refusal(OSError(errno.ENOTDIR, "not a directory"))
                 else:
                     return None if listed else _open_regular(name, status, trail[-1])
             if listed is False:

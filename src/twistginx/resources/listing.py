@@ -11,9 +11,11 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from heapq import nsmallest
 from html import escape
+from operator import itemgetter
 from typing import Final, Literal
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from attrs import field, frozen
 
@@ -48,7 +50,7 @@ a{{color:var(--link);text-decoration:none}}a:hover,a:focus-visible{{text-decorat
 table{{width:100%;border-collapse:collapse;font-variant-numeric:tabular-nums}}
 th,td{{padding:.45rem .6rem;text-align:left;border-bottom:1px solid var(--line)}}
 th{{font-size:.8125rem;font-weight:600}}th a{{color:var(--soft)}}tbody tr:hover{{background:var(--over)}}
-td:first-child{{overflow-wrap:anywhere;white-space:pre-wrap}}
+th:first-child{{width:100%}}td:first-child{{overflow-wrap:anywhere;white-space:pre-wrap}}
 .n{{text-align:right;white-space:nowrap}}td.n{{color:var(--soft);font-size:.875rem}}
 th[aria-sort] a::after{{content:" \\2191"}}th[aria-sort=descending] a::after{{content:" \\2193"}}
 p{{color:var(--soft);font-size:.875rem;margin:1.25rem .6rem}}
@@ -108,17 +110,19 @@ class View:
 
     :ivar path: the directory's, decoded, with a slash at its end.
     :ivar as_json: JSON rather than HTML.
+    :ivar after: names that come behind this one, as bytes, are wanted; empty: all.
     """
 
     path: bytes
     as_json: bool = False
     sort: Sort = "name"
     descending: bool = False
+    after: bytes = b""
 
     @classmethod
     def of(cls, path: bytes, query: bytes | None, accept: bytes) -> View:
         """
-        What ``?sort=size&order=desc`` and Accept say; what they do not, or not rightly, is as usual.
+        What ``?sort=size&order=desc&after=name`` and Accept say; what they do not, or not rightly, is as usual.
         """
         arguments = dict(pair.partition(b"=")[::2] for pair in (query or b"").split(b"&", 8))
         sorts: dict[bytes, Sort] = {b"name": "name", b"size": "size", b"time": "time"}
@@ -128,7 +132,15 @@ class View:
             liked.get(b"application/json", 0.0) > max(liked.get(b"text/html", 0.0), 0.0),
             sorts.get(arguments.get(b"sort", b""), "name"),
             arguments.get(b"order") == b"desc",
+            unquote_to_bytes(arguments.get(b"after", b"")),
         )
+
+    def query(self, sort: Sort, descending: bool, after: bytes) -> str:
+        """
+        The query of another view of the same directory.
+        """
+        behind = f"&after={quote_from_bytes(after, safe='')}" if after else ""
+        return f"?sort={sort}&order={'desc' if descending else 'asc'}{behind}"
 
 
 @frozen
@@ -136,11 +148,11 @@ class Directory:
     """
     What was found in a directory.
 
-    :ivar complete: False: there are more, which were not looked at.
+    :ivar more: the name behind which there are more, which were not looked at; empty: there are none.
     """
 
     entries: list[Entry] = field(factory=list)
-    complete: bool = True
+    more: bytes = b""
 
 
 def scan(
@@ -148,33 +160,37 @@ def scan(
     bound: int,
     hidden: bool,
     follow: Callable[[bytes], os.stat_result | None],
+    after: bytes = b"",
 ) -> Directory:
     """
     Look at what is in an open directory.
 
     Only what can be had is listed: files, directories, and links to these that may be followed.
 
-    :param bound: how many entries to list at most.
+    :param bound: how many names to look at: the first ones, by their bytes.
     :param hidden: list names that begin with a dot.
     :param follow: the status of what a symbolic link leads to, by its name; None when it may not be followed.
+    :param after: only names that come behind this one.
     """
     entries: list[Entry] = []
     with os.scandir(descriptor) as found:
-        for each in found:
-            name = os.fsencode(each.name)
-            if name.startswith(b".") and not hidden:
-                continue
+        wanted = (
+            (name, each)
+            for each in found
+            if (name := os.fsencode(each.name)) > after and (hidden or not name.startswith(b"."))
+        )
+        # Of a million names, no more are held at a time than are listed.
+        first = nsmallest(bound + 1, wanted, key=itemgetter(0))
+        for name, each in first[:bound]:
             try:
                 status = follow(name) if each.is_symlink() else each.stat(follow_symlinks=False)
             except OSError:  # it is gone already
                 continue
             if status is None or not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
                 continue
-            if len(entries) >= bound:
-                return Directory(entries, complete=False)
             directory = stat.S_ISDIR(status.st_mode)
             entries.append(Entry(name, directory, 0 if directory else status.st_size, int(status.st_mtime)))
-    return Directory(entries)
+    return Directory(entries, first[bound - 1][0] if len(first) > bound else b"")
 
 
 def render(directory: Directory, view: View) -> tuple[bytes, bytes]:
@@ -183,8 +199,8 @@ def render(directory: Directory, view: View) -> tuple[bytes, bytes]:
     """
     entries = _sorted(directory.entries, view)
     if view.as_json:
-        return _JSON, _json(entries, directory.complete, view)
-    return _HTML, _html(entries, directory.complete, view).encode("utf-8", "replace")
+        return _JSON, _json(entries, directory.more, view)
+    return _HTML, _html(entries, directory.more, view).encode("utf-8", "replace")
 
 
 def size_text(size: int) -> str:
@@ -224,7 +240,7 @@ def _time(modified: int) -> str:
         return ""
 
 
-def _json(entries: Iterable[Entry], complete: bool, view: View) -> bytes:
+def _json(entries: Iterable[Entry], more: bytes, view: View) -> bytes:
     listed = [
         {
             "name": entry.text,
@@ -235,11 +251,16 @@ def _json(entries: Iterable[Entry], complete: bool, view: View) -> bytes:
         }
         for entry in entries
     ]
-    whole = {"path": view.path.decode("utf-8", "replace"), "complete": complete, "entries": listed}
+    whole = {
+        "path": view.path.decode("utf-8", "replace"),
+        "complete": not more,
+        **({"next": view.query(view.sort, view.descending, more)} if more else {}),
+        "entries": listed,
+    }
     return json.dumps(whole, ensure_ascii=False).encode("utf-8", "replace") + b"\n"
 
 
-def _html(entries: list[Entry], complete: bool, view: View) -> str:
+def _html(entries: list[Entry], more: bytes, view: View) -> str:
     rows = [_UP] if view.path != b"/" else []
     for entry in entries:
         when = _time(entry.modified)
@@ -255,7 +276,7 @@ def _html(entries: list[Entry], complete: bool, view: View) -> str:
         trail=_trail(view.path),
         heads="".join(_column(*column, view) for column in _COLUMNS),
         rows="".join(rows),
-        summary=_summary(entries, complete),
+        summary=_summary(entries) + _onward(more, view),
     )
 
 
@@ -273,12 +294,22 @@ def _trail(path: bytes) -> str:
 
 def _column(key: Sort, label: str, style: str, view: View) -> str:
     current = key == view.sort
-    order = "desc" if current and not view.descending else "asc"
+    query = escape(view.query(key, current and not view.descending, view.after))
     state = f' aria-sort="{"descending" if view.descending else "ascending"}"' if current else ""
-    return f'<th scope="col"{style}{state}><a href="?sort={key}&amp;order={order}">{label}</a></th>'
+    return f'<th scope="col"{style}{state}><a href="{query}">{label}</a></th>'
 
 
-def _summary(entries: list[Entry], complete: bool) -> str:
+def _onward(more: bytes, view: View) -> str:
+    """
+    The links to the first names and to those that come behind, where not all are on this page.
+    """
+    links = [("From the beginning", b"")] if view.after else []
+    links += [("More", more)] if more else []
+    queries = [(words, escape(view.query(view.sort, view.descending, after))) for words, after in links]
+    return "".join(f' \u00b7 <a href="{query}">{words}</a>' for words, query in queries)
+
+
+def _summary(entries: list[Entry]) -> str:
     directories = sum(entry.is_directory for entry in entries)
     files = len(entries) - directories
     size = sum(entry.size for entry in entries)
@@ -286,5 +317,4 @@ def _summary(entries: list[Entry], complete: bool) -> str:
         f"{directories:,} {'directory' if directories == 1 else 'directories'}" if directories else "",
         f"{files:,} {'file' if files == 1 else 'files'}, {size_text(size)}" if files else "",
     ]
-    text = "; ".join(filter(None, words)) or "Nothing is here."
-    return text if complete else f"{text}. There is more here than is listed."
+    return "; ".join(filter(None, words)) or "Nothing is here."

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -36,6 +37,9 @@ api = 1
 
 #: The largest share of a split; more would say nothing more.
 _HEAVIEST: Final = 1_000_000
+
+#: What is more likely the name of an upstream than a host.
+_BARE: Final = re.compile(r"[A-Za-z0-9_-]*[A-Za-z][A-Za-z0-9_-]*")
 
 
 def _named(value: Template | str | None) -> Template | None:
@@ -89,8 +93,8 @@ class Config:
     """
     Passes requests on to an upstream, and its answers back; bodies stream both ways, and upgrades (WebSocket) work.
 
-    The request goes out as it came, its Host included; X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host and
-    Forwarded are added.
+    The request goes out as it came, its Host included, which is in lower case; X-Forwarded-For, X-Forwarded-Proto,
+    X-Forwarded-Host and Forwarded are added.
     ``proxy = "http://127.0.0.1:9001"``, or a list of servers, is short for ``to``.
 
     With ``split``, each request goes to one of several upstreams.  Without more being said they take turns; ``key`` and
@@ -156,6 +160,12 @@ class Config:
             value = [value]
         if not isinstance(value, list | tuple) or not value or not all(isinstance(each, str) for each in value):
             raise ValueError('a server such as "http://127.0.0.1:9001" was expected, or a list of them')
+        for each in value:
+            if _BARE.fullmatch(each):
+                raise ValueError(
+                    f'{each!r} is no server; expected one such as "http://127.0.0.1:9001", or, where there is an '
+                    f'[upstream.{each}], {{ upstream = "{each}" }}'
+                )
         return cls(to=tuple(ServerAddress.parse(each) for each in value))
 
 

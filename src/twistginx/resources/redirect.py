@@ -14,7 +14,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer, moduleProvides
 
 from twistginx.config.template import CAPTURE, Template, Variable
-from twistginx.errors import ConfigError
+from twistginx.errors import ConfigError, ProxyError
 from twistginx.http.message import Reply
 from twistginx.http.targets import quoted_argument, quoted_match
 from twistginx.http.variables import Getter, compile_template, safe_location, safe_value
@@ -40,6 +40,9 @@ _WHOLE_HOST, _HOST, _BEHIND_HOST, _PATH, _QUERY = range(5)
 
 #: The beginning of an address that has not got past its host.
 _TO_HOST: Final = re.compile(r"(?:[^/?#]*:)?//[^/?#]*\Z")
+
+#: An address whose host is not said: a request of HTTP/1.0 needs none.
+_NO_HOST: Final = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*:///")
 
 #: What is in no host and no port.
 _NOT_HOST: Final = re.compile(rb"[^A-Za-z0-9._~:\[\]-]")
@@ -146,6 +149,9 @@ def _location(template: Template) -> Getter:
 
     def location(request: Any) -> bytes:
         to = safe_location(fill(request))
+        if _NO_HOST.match(to):
+            # Browsers would take the beginning of the path for one.
+            raise ProxyError("http_request_error", "there is no host to lead to")
         # "//host" is another host (RFC 3986 section 4.2).  The path //evil.example/ must not become one.
         return b"/" + to.lstrip(b"/") if to.startswith(b"//") else to
 

@@ -16,7 +16,7 @@ from twisted.web.server import NOT_DONE_YET
 from zope.interface import implementer, moduleProvides
 
 from twistginx.config.template import Template
-from twistginx.errors import ConfigError
+from twistginx.errors import ConfigError, ProxyError
 from twistginx.http.fields import ConfiguredFields
 from twistginx.http.message import Fields, Reply
 from twistginx.http.variables import Getter, compile_template
@@ -43,12 +43,14 @@ class Config:
     :ivar body: the body, a template; its type is text/plain unless ``headers`` says otherwise.
     :ivar json: instead of ``body``: any value, sent as JSON.  The strings in it are templates.
     :ivar headers: name to value; the values are templates.  One that comes out empty is not sent.
+    :ivar close: say nothing at all, and close the connection: to who is nobody's client.
     """
 
     status: int = 200
     body: Template | None = None
     json: Any = None
     headers: dict[str, Template] = field(factory=dict)
+    close: bool = False
 
     @classmethod
     def from_shorthand(cls, value: object) -> dict[str, object]:
@@ -62,10 +64,14 @@ class Config:
         raise ValueError('expected a text, a status or a table such as { body = "pong" }')
 
 
-def make(config: Config, context: IContext) -> RespondResource:
+def make(config: Config, context: IContext) -> RespondResource | Silence:
     """
     The resource.
     """
+    if config.close:
+        if config != Config(close=True):
+            raise ConfigError("says nothing, and there is something to say", key="close", expected="expected it alone")
+        return Silence()
     if not 200 <= config.status <= 599:  # HTTP's
         raise ConfigError(
             f"{config.status} is not a status", key="status", expected="expected a number from 200 to 599"
@@ -84,6 +90,30 @@ def make(config: Config, context: IContext) -> RespondResource:
                 expected=f'write headers = {{ set = {{ {each} = "..." }} }} beside it',
             )
     return RespondResource(config)
+
+
+@implementer(IStreaming)
+class Silence(Resource):
+    """
+    Closes the connection, whatever is asked for.
+    """
+
+    isLeaf = True
+
+    def render(self, request: Any) -> int:
+        """
+        Answer nothing.
+        """
+        channel = request.channel
+        request.give_up(ProxyError("http_request_denied", "respond.close: it is not answered"))
+        channel.loseConnection()
+        return NOT_DONE_YET
+
+    def explain(self, request: Any) -> list[str]:
+        """
+        See ``IExplaining``.
+        """
+        return ["closes the connection without an answer"]
 
 
 @implementer(IStreaming)
@@ -117,6 +147,12 @@ class RespondResource(Resource):
         """
         request.respond(self._constant or self._fill(request))
         return NOT_DONE_YET
+
+    def explain(self, request: Any) -> list[Reply]:
+        """
+        See ``IExplaining``.
+        """
+        return [self._constant or self._fill(request)]
 
     def _fill(self, request: Any) -> Reply:
         body = b"" if self._body is None else self._body(request)

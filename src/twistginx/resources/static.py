@@ -17,8 +17,9 @@ from twistginx.errors import ConfigError
 from twistginx.interfaces import IContext, IResourceModule
 from twistginx.net.threads import threads_of
 from twistginx.resources.cachecontrol import CacheRules
-from twistginx.resources.directory import Manner, StaticResource
+from twistginx.resources.directory import StaticResource
 from twistginx.resources.files import Symlinks, names_in
+from twistginx.resources.manner import Manner
 from twistginx.resources.mediatypes import FileTypes
 from twistginx.resources.shelf import SUFFIXES, Shelf
 from twistginx.resources.tryfiles import PROGRAMS, compile_try_files

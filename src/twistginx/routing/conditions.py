@@ -82,6 +82,10 @@ class One:
         return "" if self._test(request, path) else f"it is for requests where {self._words}"
 
 
+#: A route is for what the site itself asks for, and for nobody else.
+INTERNAL: Final = One(lambda request, path: request.reroutes > 0, "the site itself asks, by try_files or on_error")
+
+
 class All:
     """
     All of these.
@@ -315,10 +319,9 @@ class HostTest:
 
 def _name_of(authority: bytes) -> bytes:
     """
-    An authority without its port, and without the dot of the root.
+    An authority without its port.
     """
-    host = authority[: authority.find(b"]") + 1] if authority[:1] == b"[" else authority.partition(b":")[0]
-    return host.rstrip(b".")
+    return authority[: authority.find(b"]") + 1] if authority[:1] == b"[" else authority.partition(b":")[0]
 
 
 def _headers(name: str) -> Values:

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from attrs import Attribute, field, frozen
 
+from twistginx.config.networks import Network
 from twistginx.config.regex import Regex
 from twistginx.config.scope import current
 from twistginx.config.template import Template
@@ -44,14 +45,22 @@ def _check_rules(_: Any, attribute: Attribute[Any], value: Mapping[str, str]) ->
     parse_rules(value)
 
 
+def _check_networks(_: Any, attribute: Attribute[Any], value: Mapping[str, Template]) -> None:
+    for text in value:
+        if Network.parse(text).range is None:
+            raise ValueError(f'"{text}" is no network; expected one such as "10.0.0.0/8"')
+
+
 @frozen
 class Map:
     """
-    ``{map.NAME}`` is what this table has for the value of ``of``: of ``exact``, else of the longest ``prefix`` that it
-    begins with, else of the first ``regex`` that is found in it, else ``default``.
+    ``{map.NAME}`` is what this table has for the value of ``of``: of ``exact``, else of the smallest ``network`` that
+    it is an address of, else of the longest ``prefix`` that it begins with, else of the first ``regex`` that is found
+    in it, else ``default``.
 
     :ivar of: what is looked up: "{header.x-tenant}".
     :ivar exact: values by whole value.
+    :ivar network: values by networks, where ``of`` is an address: { "10.0.0.0/8" = "office" }.
     :ivar prefix: values by what it begins with.
     :ivar regex: values by regex, in the order of the file; ``{1}`` and ``{name}`` are what it captures.
     :ivar default: what stands for all others.
@@ -60,6 +69,7 @@ class Map:
 
     of: Template
     exact: dict[str, Template] = field(factory=dict)
+    network: dict[str, Template] = field(factory=dict, validator=_check_networks)
     prefix: dict[str, Template] = field(factory=dict)
     regex: dict[str, str] = field(factory=dict, validator=_check_rules)
     default: Template = Template("", ())

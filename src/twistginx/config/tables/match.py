@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final, Literal
 
 from attrs import Attribute, field, fields, frozen
@@ -58,6 +59,17 @@ def check_captures(_: Any, attribute: Attribute[Any], value: Regex | None) -> No
     for name in value.names if value is not None else ():
         if name in VARIABLES:
             raise ValueError(f"captures {{{name}}}, which is a variable of every request; expected another name")
+
+
+def captures_in(table: Mapping[str, object]) -> Iterable[str]:
+    """
+    What the ``regex`` of a table captures, as it is written: for the templates beside it.
+    """
+    pattern = table.get("regex")
+    try:
+        return Regex.parse(pattern).captures if isinstance(pattern, str) else ()
+    except ValueError:
+        return ()  # it is reported where it stands
 
 
 RoutePath = Annotated[str, parse_path]
@@ -141,6 +153,8 @@ class Match:
             for key, value in getattr(self, name).items():
                 if value == ():
                     raise ValueError(f"{name}.{key} is empty, so that nothing matches; expected at least one")
+                if name != "query" and not _TOKEN.fullmatch(key):
+                    raise ValueError(f'has "{key}", which no {name} is called; expected a name')
 
     @property
     def is_empty(self) -> bool:

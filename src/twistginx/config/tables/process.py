@@ -10,6 +10,8 @@ from typing import Any, Literal
 from attrs import Attribute, field, frozen
 
 from twistginx.config.tables.fields import at_least, positive
+from twistginx.config.tables.health import Statuses
+from twistginx.config.tables.match import Match
 from twistginx.config.template import LogTemplate
 from twistginx.config.units import Duration
 
@@ -56,10 +58,15 @@ class AccessLog:
 
     :ivar path: a file, "stdout", or "off".
     :ivar format: "combined" (as nginx writes it), "json", or a template such as "{client} {status} {duration}".
+    :ivar when: what a request must have to get its line, as in ``match``: a table, or the name of a ``[match.NAME]``.
+        { not = { exact = "/healthz" } } leaves out what a monitor asks for.
+    :ivar status: the statuses of answers that get their line: "4xx, 5xx"; without it: all.
     """
 
     path: Literal["stdout", "off"] | Path = "stdout"
     format: Literal["combined", "json"] | LogTemplate = field(default="combined")
+    when: Match | str | None = None
+    status: Statuses | None = None
 
     @format.validator  # noqa: A003  # the field, not the builtin
     def _check_format(self, attribute: Attribute[Any], value: str | LogTemplate) -> None:

@@ -132,6 +132,8 @@ class Route:
     :ivar regex: a regular expression (RE2) that is found in the path, decoded.  What it captures is ``{1}``, ``{name}``
         in the templates of the route.  With none of these four, every path matches.
     :ivar match: what else a request must have: a table, or the name of a ``[match.NAME]``.
+    :ivar internal: no client gets here by asking for it: the route is for what ``try_files`` asks the site for, and for
+        ``on_error``, which names it.
     :ivar strip_prefix: the resource sees the path without ``path``.
     :ivar variables: templates by name, for ``{var.NAME}``; they are filled where they are used.
     :ivar timeouts: what was inherited is in it.
@@ -149,6 +151,7 @@ class Route:
     glob: Glob | None = field(default=None, validator=_check_alone)
     regex: Regex | None = field(default=None, validator=[_check_alone, check_captures])
     match: Match | str | None = None
+    internal: bool = False
     strip_prefix: bool = field(default=False)
     variables: dict[str, Template] = field(factory=dict, validator=check_names)
     timeouts: RouteTimeouts = RouteTimeouts()
