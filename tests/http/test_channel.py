@@ -988,10 +988,24 @@ class TakeOverTests(ConversationTestCase):
         self.assertEqual(tunnel.data, b"early late")
         self.assertIsNone(self.wire.producer)
         self.assertEqual((self.record.status, self.record.reason), (101, ""))
-        self.assertEqual((self.listener.connections, len(self.ticker)), (set(), 0))
+        self.assertEqual(len(self.ticker), 0)
         self.lose()
         self.assertTrue(tunnel.closed)
         self.assertEqual(len(self.records), 1)
+
+    def test_counted(self) -> None:
+        """
+        The listener knows of it, whatever has taken over: it is waited for, cut in the end, and forgotten when it ends.
+        """
+        tunnel = self.upgraded()
+        self.assertEqual(len(self.listener.connections), 1)
+        (guest,) = self.listener.connections
+        guest.drain()
+        self.assertFalse(self.wire.disconnecting)
+        self.assertIs(guest.transport, tunnel.transport)
+        self.lose()
+        self.assertTrue(tunnel.closed)
+        self.assertEqual(self.listener.connections, set())
 
     def test_reading_goes_on(self) -> None:
         """
@@ -1037,6 +1051,22 @@ class TakeOverTests(ConversationTestCase):
         self.send(b"frame")
         self.assertEqual(tunnel.data, b"frame")
         self.assertEqual((self.answer().status, self.record.status), (101, 101))
+        (guest,) = self.listener.connections
+        codes = []
+        tunnel.loseConnection = codes.append
+        guest.drain()
+        self.assertEqual(codes, [1001])
+
+    def test_fault_of_an_app(self) -> None:
+        """
+        An app that cannot be asked to end is logged, and keeps nobody else from ending.
+        """
+        tunnel = AccumulatingProtocol()
+        self.stage.act = lambda request: request.channel._protocolUpgradeForWebsockets(tunnel)
+        self.connect(self.WEBSOCKET)
+        (guest,) = self.listener.connections
+        guest.drain()
+        self.expected_errors = [AttributeError]
 
     def test_not_asked_for(self) -> None:
         """

@@ -11,6 +11,7 @@ listener's live frontend for each request anew: that is all that a reload has to
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from sys import maxsize
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,10 @@ from twistginx.http.message import RequestHead
 from twistginx.http.parser import RequestParser
 from twistginx.http.request import Request
 from twistginx.http.wire import CONTINUE
+from twistginx.net.guest import Guest
 from twistginx.net.handover import hand_over
 from twistginx.net.proxyprotocol import ProxyHeader
+from twistginx.net.relay import RelayEnd
 from twistginx.net.timers import NEVER
 
 if TYPE_CHECKING:
@@ -39,6 +42,9 @@ LINGER = 5.0
 
 #: How long, in seconds, the rate of a body is averaged over.
 RATE_WINDOW = 30.0
+
+#: The status of a WebSocket that is closed because we go (RFC 6455 section 7.4.1).
+_GOING_AWAY = 1001
 
 #: Bytes that a client may send after an upgrade request before that is answered.
 _LEFTOVER = 65536
@@ -424,9 +430,13 @@ class Channel(Protocol):
         """
         self.transport.writeSequence(pieces)
 
-    def take_over(self, protocol: IProtocol) -> None:
+    def take_over(self, protocol: IProtocol, leave: Callable[[], object] | None = None) -> None:
         """
         HTTP has ended on this connection; ``protocol`` has it from here.
+
+        A relay's end sees to it itself that the listener knows of it, because a relay is not over when one side is.
+
+        :param leave: asks an app to end, when the listener drains.
         """
         parser = self._parser
         rest = parser.leftover
@@ -441,6 +451,8 @@ class Channel(Protocol):
         if not self._reading:
             self._reading = True
             transport.resumeProducing()
+        if not isinstance(protocol, RelayEnd):
+            Guest(protocol, transport, self.listener.connections, leave)
         hand_over(self, protocol)
         if rest:
             protocol.dataReceived(rest)
@@ -521,7 +533,7 @@ class Channel(Protocol):
         assert request is not None
         request.status = 101
         request.started = True
-        request.take_over(protocol)
+        request.take_over(protocol, lambda: protocol.loseConnection(_GOING_AWAY))  # type: ignore[attr-defined]
 
     @property
     def site(self) -> Any:
