@@ -8,8 +8,10 @@ import errno
 import gc
 import os
 import signal
+import socket
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 from attrs import evolve
 from twisted.application.service import Application, IServiceCollection
@@ -25,6 +27,7 @@ import twistginx.service.start
 from twistginx.build.generation import Generation, ListenerPlan
 from twistginx.config import schema
 from twistginx.errors import ConfigError, Problem
+from twistginx.net.inheritance import Binder
 from twistginx.observe.errorlog import ErrorLog
 from twistginx.service.heap import freeze_heap
 from twistginx.service.server import GRACE, Service
@@ -146,7 +149,7 @@ ROOT = schema.Root(
     listeners={},
     sites=(),
     streams=(),
-    source=None,
+    source=SimpleNamespace(files=(), contents={}),
 )
 
 
@@ -241,6 +244,25 @@ class StartTests(ServiceTestCase):
             self.service.twistd, self.service.error_log = twistd, log
             self.service.privilegedStartService()
             self.assertEqual(given, expected)
+
+    def test_sockets_of_root(self):
+        """
+        So are sockets that can be bound beside, which are all of TCP.
+        """
+        binder = Binder(self.reactor)
+        self.patch(type(self.service), "endpoint_reactor", binder)
+        plans = [ListenerPlan(text, 10, object(), None) for text in ("tcp:0:interface=127.0.0.1", "unix:web.sock")]
+        given = []
+        self.patch(os, "chown", lambda *arguments: given.append(arguments))
+        self.next = Generation(ROOT, listeners={plan.endpoint: plan for plan in plans})
+        self.service.twistd = {"uid": 7, "gid": 8}
+        self.service.privilegedStartService()
+        self.service.startService()
+        numbers = [each.port.fileno() for each in self.service.listeners.values() if each.endpoint.startswith("tcp:")]
+        self.assertEqual(given, [(number, 7, 8) for number in numbers])
+        stopping = self.service.stopService()
+        self.reactor.pump([0.1] * 10)
+        self.successResultOf(stopping)
 
     def test_start(self):
         """
@@ -478,11 +500,30 @@ class ReloadTests(ServiceTestCase):
 
     def test_backlog(self):
         """
-        A socket keeps its backlog; who changes it is told.
+        The kernel is told of another backlog; where it cannot be, the operator is.
         """
         self.start(generation(80))
         self.reload(Generation(ROOT, listeners={"tcp:80": ListenerPlan("tcp:80", 200, object(), None)}))
         self.assertEqual(self.texts(LogLevel.warn), ["tcp:80: another backlog takes a restart"])
+        self.said.clear()
+        sock = self.service.listeners["tcp:80"].port.socket = socket.socket()
+        self.addCleanup(sock.close)
+        sock.bind(("127.0.0.1", 0))
+        self.reload(Generation(ROOT, listeners={"tcp:80": ListenerPlan("tcp:80", 300, object(), None)}))
+        self.assertEqual(self.texts(LogLevel.warn), [])
+        self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        self.reload(Generation(ROOT, listeners={"tcp:80": ListenerPlan("tcp:80", 300, object(), None)}))
+        self.assertEqual(self.service.listeners["tcp:80"].backlog, 300)
+
+    def test_scarcity(self):
+        """
+        A reload that allows more connections than there are descriptors for says so, once.
+        """
+        self.start(generation(80))
+        for _ in range(2):
+            self.reload(generation(80, root=evolve(ROOT, process=schema.Process(max_connections=6000))))
+        (text,) = self.texts(LogLevel.warn)
+        self.assertIn("no more than 10000 files open, and would do well with 12000", text)
 
     def test_bad_access_log(self):
         """

@@ -55,9 +55,7 @@ class HandoverTests(SynchronousTestCase):
         self.outcome = Successor(self.reactor).start(sockets)
         predecessor = Predecessor.from_environment(self.reactor.environment)
         assert predecessor is not None
-        for descriptor in predecessor.sockets.values():
-            assert isinstance(descriptor, int)
-            self.addCleanup(os.close, descriptor)
+        self.addCleanup(predecessor.close_sockets)
         return predecessor
 
     def turn(self) -> None:

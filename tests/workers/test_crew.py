@@ -248,6 +248,19 @@ class CrewTests(SynchronousTestCase):
         workers[0].order = lambda *_: (workers[0].die(), fail(RefusalError("is gone")))[1]  # type: ignore[method-assign]
         self.assertEqual(self.run_(self.crew.all("prepare")), ([{"worker": 2}], []))
 
+    def test_insist(self) -> None:
+        """
+        One that cannot do what all others have done is killed, and replaced; one that has died meanwhile, just that.
+        """
+        workers = self.begin(3)
+        workers[1].outcome = RefusalError("out of order")
+        workers[2].order = lambda *_: (workers[2].die(), fail(RefusalError("is gone")))[1]  # type: ignore[method-assign]
+        self.run_(self.crew.insist("commit"))
+        self.assertEqual([each.killed for each in workers[:3]], [False, True, False])
+        self.assertIn("worker 2, process 1001, could not commit, and is killed: out of order", self.said)
+        self.clock.advance(1)
+        self.assertEqual(self.numbers(), [1, 2, 3])
+
     def test_held(self) -> None:
         """
         While a reload is under way, no worker begins; and a reload waits for those that do.

@@ -50,6 +50,9 @@ class Crew:
         self.held_at_order = self.held
         return ([{"worker": 1}], self.reasons if name in ("prepare", "control") else [])
 
+    async def insist(self, name: str) -> None:
+        self.orders.append((name, None))
+
 
 CONFIG = """
 [process]

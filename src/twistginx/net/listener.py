@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import socket
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -43,9 +44,12 @@ _LOOK: Final = 0.05
 #: The endpoint kinds that take a backlog, and how many values without a name stand before it.
 _TAKES_BACKLOG: Final = {"tcp": 2, "tcp6": 1, "unix": 2, "ssl": 5}
 
+#: Somebody else has the address, or another listener.
+IN_USE: Final = "address already in use"
+
 #: What the errors of bind(2) mean to whoever wrote the configuration.
 _MEANINGS: Final = {
-    errno.EADDRINUSE: "address already in use",
+    errno.EADDRINUSE: IN_USE,
     errno.EADDRNOTAVAIL: "no interface of this machine has that address",
     errno.EAFNOSUPPORT: "this machine does not have that address family",
     errno.EBADF: "the inherited socket is not open",
@@ -67,7 +71,7 @@ class Listener(Factory):
     A bound address.  It owns a port, and outlives generations.
 
     :ivar endpoint: the server endpoint string.
-    :ivar backlog: what it was bound with, unless the endpoint string says its own.
+    :ivar backlog: how many connections the kernel holds, unless the endpoint string says so itself.
     :ivar frontend: what serves its connections (``build_protocol(listener, address)``), swapped at commit.  None before
         the first commit: connections that come so early are closed.
     :ivar tls: the ``net.tls.TLSServer`` that stands between, swapped at commit; None for plain text.
@@ -141,6 +145,21 @@ class Listener(Factory):
         if port is None:
             return maybeDeferred(lambda: None)
         return maybeDeferred(port.stopListening).addCallback(lambda _: None)
+
+    def queue(self, backlog: int) -> bool:
+        """
+        Have the kernel hold so many connections from now on, where the endpoint string does not say how many.
+
+        :return: False when that takes another socket, because it is not known here.
+        """
+        sock = getattr(self._port, "socket", None)
+        if not isinstance(sock, socket.socket):
+            return False
+        self.backlog = backlog
+        if with_backlog(self.endpoint, backlog) != self.endpoint:
+            sock.listen(backlog)
+            self._port.backlog = backlog  # type: ignore[union-attr]  # for the next time that it begins to accept
+        return True
 
     def drain(self) -> None:
         """
@@ -301,7 +320,7 @@ def _meaning(error: BaseException | None, endpoint: str) -> str:
         error = error.socketError
         if not isinstance(error, OSError):
             # The UNIX port's lock file: its holder is alive.
-            return f"address already in use ({error})"
+            return f"{IN_USE} ({error})"
     if isinstance(error, OSError):
         if error.errno in (errno.EACCES, errno.EPERM):
             unix = endpoint.startswith("unix:")

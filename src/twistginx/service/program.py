@@ -18,7 +18,6 @@ from twistginx.build.generation import Generation, Runtime
 from twistginx.build.prepare import prepare
 from twistginx.config.disk import Disk
 from twistginx.net.activation import unwanted
-from twistginx.net.inheritance import close_inherited
 from twistginx.net.listener import Listener
 from twistginx.net.timers import Ticker
 from twistginx.observe.counters import Counters
@@ -217,12 +216,13 @@ class Program(TwistedService):
 
         :raise RefusedError: when an address cannot be had.
         """
-        opening = Opening(generation, self.listeners)
+        predecessor = self.predecessor
+        opening = Opening(generation, self.listeners, None if predecessor is None else predecessor.sockets)
         try:
             await opening.bind(self.endpoint_reactor, self.runtime.capacity)
         finally:
-            if self.predecessor is not None:
-                close_inherited(self.endpoint_reactor.inherited)  # what it has had, and we do not want
+            if predecessor is not None:
+                predecessor.close_sockets()
         return opening
 
     def follow_configuration(self) -> None:

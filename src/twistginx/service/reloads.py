@@ -76,11 +76,14 @@ class Reloads:
         return outcome
 
     async def _replace(self, old: Generation) -> str:
+        capacity = self._program.runtime.capacity
+        scarce = capacity.scarcity
         generation = self._program.prepare()
         opening = await self._program.bind(generation)
         try:
             self._check_running()
             opening.open_logs(self._program.error_log, old)
+            text = changes(old.root, generation.root)
             await self._program.put_in_force(opening)
         except BaseException:
             await opening.undo()
@@ -88,7 +91,8 @@ class Reloads:
         self._program.counters.reloads += 1
         for problem in generation.warnings:
             _log.warn("{problem}", problem=problem)
-        text = changes(old.root, generation.root)
+        if capacity.scarcity not in ("", scarce):
+            _log.warn("{scarcity}", scarcity=capacity.scarcity)
         _log.info("reloaded: {changes}", changes=text)
         self._program.follow_configuration()
         self._program.settle()

@@ -61,13 +61,14 @@ class Predecessor:
         :param connection: the sockets have been sent.
         """
         self._connection: socket.socket | None = connection
-        self.sockets: dict[Key, socket.socket | int] = {}
+        self.sockets: dict[Key, socket.socket] = {}
         while True:
             data, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, _AT_ONCE)
             keys = json.loads(data) if data else None
             if not keys:
                 break
-            self.sockets.update(zip(map(key_of_text, keys), descriptors, strict=True))
+            sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            self.sockets.update(zip(map(key_of_text, keys), sockets, strict=True))
         self._say("begins", str(os.getpid()))
 
     @classmethod
@@ -81,6 +82,14 @@ class Predecessor:
         connection = socket.socket(fileno=int(descriptor))
         connection.set_inheritable(False)
         return cls(connection)
+
+    def close_sockets(self) -> None:
+        """
+        We have duplicates of those that we want.
+        """
+        for sock in self.sockets.values():
+            sock.close()
+        self.sockets.clear()
 
     def serving(self) -> None:
         """

@@ -231,6 +231,26 @@ class Crew:
                 reasons.append(outcome.getErrorMessage())
         return answers, list(dict.fromkeys(reasons))
 
+    async def insist(self, name: str) -> None:
+        """
+        Give an order that nobody may refuse any more.  Who cannot follow it is killed, and the one that takes its place
+        begins with what all others have.
+        """
+        workers = self.serving
+        outcomes: list[tuple[bool, Any]] = await DeferredList(
+            [each.order(name) for each in workers], consumeErrors=True
+        )
+        for worker, (well, outcome) in zip(workers, outcomes, strict=True):
+            if not well and worker.serving:
+                _log.error(
+                    "{worker}, process {pid}, could not {name}, and is killed: {error}",
+                    worker=worker.name,
+                    pid=worker.pid,
+                    name=name,
+                    error=outcome.getErrorMessage(),
+                )
+                worker.kill()
+
     async def renew(self) -> None:
         """
         Replace each worker by a new one, one after the other: the new one serves before the old one drains.

@@ -166,7 +166,7 @@ class Master(Program):
                 raise RefusalError("\n".join(reasons))
             # From here on a worker that starts is to have the new one.
             self._use(opening.generation, opening)
-            await crew.all("commit")
+            await crew.insist("commit")
             await crew.resize(count_of_workers(opening.generation))
         finally:
             crew.release()
