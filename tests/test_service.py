@@ -17,7 +17,7 @@ from attrs import evolve
 from twisted.application.service import Application, IServiceCollection
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -31,6 +31,7 @@ from twistginx.net.inheritance import Binder
 from twistginx.observe.errorlog import ErrorLog
 from twistginx.service.heap import freeze_heap
 from twistginx.service.server import GRACE, Service
+from twistginx.service.signals import hear_twice
 from twistginx.service.start import StartError
 
 
@@ -728,9 +729,33 @@ class StopTests(ServiceTestCase):
         self.assertEqual(self.events[-1], "close access.log")
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
+    def test_term_after_quit(self):
+        """
+        A second signal means now, whichever the first one was; that both end the reactor is no fault.
+        """
+        stops = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+            signal.signal(number, lambda *_: stops.append(self.service.stopService()))
+
+        def stop():
+            raise ReactorNotRunning
+
+        self.patch(self.reactor, "stop", stop)
+        self.start(generation(80))
+        hear_twice(self.service, self.reactor)
+        connection = Connection(self.service.listeners["tcp:80"], ends=False)
+        self.service.quit()
+        self.reactor.advance(1)
+        signal.raise_signal(signal.SIGTERM)
+        self.reactor.pump([0.05] * 4)
+        self.assertTrue(connection.aborted)
+        self.reactor.pump([1] * 40)
+        self.successResultOf(stops[0])
+
     def test_term_while_draining(self):
         """
-        SIGTERM after SIGQUIT does not wait for the drain.
+        What stops the service does not wait for the drain.
         """
         self.start(generation(80))
         connection = Connection(self.service.listeners["tcp:80"], ends=False)

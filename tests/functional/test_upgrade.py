@@ -100,6 +100,7 @@ class UpgradeTests(LifecycleTestCase):
         self.rewrite(site(port, log='access = "off"\nerror = "error.log"', body="two"))
         new = self.upgraded(self.pid())
         self.assertEqual(get(port), b"two")
+        self.assertIn(f"process {new} has taken over", self.read("error.log"))
         os.kill(new, signal.SIGTERM)
         self.until(lambda: not alive(new) and not self.pid(), "the end")
         self.assertNotIn("Traceback", self.read("error.log"))

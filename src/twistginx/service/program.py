@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service as TwistedService
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import ILogObserver, Logger
 
 from twistginx import __version__
@@ -375,7 +377,8 @@ class Program(TwistedService):
             self.status.stopping(text, float(self.generation.drain_timeout))
             self._take_leave()
             await self.drain()
-            self._reactor.stop()
+            with suppress(ReactorNotRunning):  # SIGTERM has come meanwhile
+                self._reactor.stop()
 
 
 def names(listeners: Iterable[Listener]) -> str:

@@ -30,7 +30,8 @@ def hear(program: Program, reactor: Any) -> None:
 
 def hear_twice(program: Program, reactor: Any) -> None:
     """
-    A second SIGTERM or SIGINT means now; the first one what Twisted has made of it, which runs by now.
+    A second SIGTERM or SIGINT means now, and so does one while the program drains; the first one means what Twisted has
+    made of it, which runs by now.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         first = signal.getsignal(number)
@@ -49,10 +50,11 @@ def _twice(first: Callable[..., object], number: int) -> Callable[[Program], obj
     signals = iter((True,))
 
     def act(program: Program) -> None:
-        if next(signals, False):
+        first_time = next(signals, False)
+        if not first_time or program.stopping:
+            program.hurry()
+        if first_time:
             program.status.stopping("stopping")
             first(number, None)
-        else:
-            program.hurry()
 
     return act

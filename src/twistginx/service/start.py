@@ -78,6 +78,8 @@ class Start:
         """
         program = self._program
         self._first = first
+        if program.predecessor is not None:
+            program.predecessor.begins()
         program.runtime.capacity.descriptors = raise_descriptor_limit()
         self._binding = Deferred.fromCoroutine(program.bind(first))
         self._binding.addCallbacks(self._give_away, self._cannot)

@@ -69,7 +69,7 @@ class Predecessor:
                 break
             sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
             self.sockets.update(zip(map(key_of_text, keys), sockets, strict=True))
-        self._say("begins", str(os.getpid()))
+        self.begins()
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Predecessor | None:
@@ -82,6 +82,12 @@ class Predecessor:
         connection = socket.socket(fileno=int(descriptor))
         connection.set_inheritable(False)
         return cls(connection)
+
+    def begins(self) -> None:
+        """
+        Say who we are: once more when we may have become another process, as daemons do.
+        """
+        self._say("begins", str(os.getpid()))
 
     def close_sockets(self) -> None:
         """
