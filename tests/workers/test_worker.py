@@ -20,7 +20,7 @@ class WatchdogTests(SynchronousTestCase):
 
     def test_turns(self) -> None:
         """
-        Each turn puts the end off, until after the master would have acted by the configuration that is in force; before
+        Each turn puts the end off, until after the master would have acted by the configuration in force; before
         there is one, there is nothing to put off.
         """
         ends: list[tuple[float, dict[str, bool]]] = []
