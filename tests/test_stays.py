@@ -155,7 +155,7 @@ class StaysTests(SynchronousTestCase):
 
     def test_server_that_goes(self) -> None:
         """
-        Of a server that is in the configuration no more, idle connections are closed, and the others when they are done.
+        Of a server that is not in the configuration any more, idle connections are closed, and the others when done.
         """
         idle, busy = self.client(), self.client()
         idle.send(GET)
