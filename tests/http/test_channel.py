@@ -4,7 +4,11 @@ Tests for L{twistginx.http.channel} and L{twistginx.http.request}: conversations
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.testing import AccumulatingProtocol
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from tests.http.conversation import GET, OK, ConversationTestCase, Stage
 from twistginx.http.channel import LINGER
@@ -1056,6 +1060,37 @@ class TakeOverTests(ConversationTestCase):
         tunnel.loseConnection = codes.append
         guest.drain()
         self.assertEqual(codes, [1001])
+
+    def test_taken_away(self) -> None:
+        """
+        Autobahn's WebSocketResource helps itself to the transport, and leaves None: it is counted, asked to end, and
+        forgotten like any other.
+        """
+        tunnel: Any = AccumulatingProtocol()
+        codes: list[int] = []
+        tunnel.sendCloseFrame = codes.append
+
+        class Autobahn(Resource):
+            isLeaf = True
+
+            def render(self, request: Any) -> Any:
+                transport, request.channel.transport = request.channel.transport, None
+                transport.protocol = tunnel
+                tunnel.makeConnection(transport)
+                tunnel.dataReceived(b"GET")
+                transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+                return NOT_DONE_YET
+
+        self.serve(Route("app", Autobahn()))
+        self.connect(self.WEBSOCKET + b" early")
+        self.send(b" late")
+        self.assertEqual(tunnel.data, b"GET early late")
+        self.assertEqual((tunnel.made, self.record.status, len(self.ticker)), (1, 101, 0))
+        (guest,) = self.listener.connections
+        guest.drain()
+        self.assertEqual(codes, [1001])
+        self.lose()
+        self.assertTrue(tunnel.closed)
 
     def test_fault_of_an_app(self) -> None:
         """

@@ -453,7 +453,8 @@ class Channel(Protocol):
             transport.resumeProducing()
         if not isinstance(protocol, RelayEnd):
             Guest(protocol, transport, self.listener.connections, leave)
-        hand_over(self, protocol)
+        if getattr(transport, "protocol", None) is not protocol:
+            hand_over(self, protocol)
         if rest:
             protocol.dataReceived(rest)
 
@@ -534,6 +535,19 @@ class Channel(Protocol):
         request.status = 101
         request.started = True
         request.take_over(protocol, lambda: protocol.loseConnection(_GOING_AWAY))  # type: ignore[attr-defined]
+
+    def taken_away(self, request: Request, transport: Any) -> None:
+        """
+        A resource has helped itself to our transport, as Autobahn's WebSocketResource does, and left us None.
+
+        It has connected its protocol already, and given it the request to answer.
+        """
+        self.transport = transport
+        protocol = getattr(transport, "wrappedProtocol", None) or transport.protocol
+        request.status = 101
+        request.started = True
+        close = getattr(protocol, "sendCloseFrame", None)
+        request.take_over(protocol, None if close is None else lambda: close(_GOING_AWAY))
 
     @property
     def site(self) -> Any:
