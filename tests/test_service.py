@@ -91,6 +91,9 @@ class Connection:
         if self.ends:
             self.listener.connections.discard(self)
 
+    def getPeer(self):
+        return IPv4Address("TCP", "192.0.2.7", 1)
+
     def abortConnection(self):
         self.aborted = True
         self.listener.connections.discard(self)

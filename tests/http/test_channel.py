@@ -1127,6 +1127,17 @@ class DrainTests(ConversationTestCase):
     A connection ends when its current work is done.
     """
 
+    def test_doing(self) -> None:
+        """
+        It can say what it is doing, without what is in a query.
+        """
+        self.stage.act = None
+        self.connect()
+        self.assertEqual(self.channel.doing, "in no request")
+        self.send(b"GET /slow?token=secret HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual(self.channel.doing, "in GET /slow")
+        self.request().respond(OK)
+
     def test_idle(self) -> None:
         """
         At once when there is none.

@@ -46,6 +46,9 @@ RATE_WINDOW = 30.0
 #: The status of a WebSocket that is closed because we go (RFC 6455 section 7.4.1).
 _GOING_AWAY = 1001
 
+#: Characters of a path in the log of what was cut, at most.
+_LOGGED = 200
+
 #: Bytes that a client may send after an upgrade request before that is answered.
 _LEFTOVER = 65536
 
@@ -478,6 +481,17 @@ class Channel(Protocol):
         self.request = None
         self._body = None
         self.transport.abortConnection()
+
+    @property
+    def doing(self) -> str:
+        """
+        What is being answered, for the log; without the query, which may hold what is nobody's business.
+        """
+        request = self.request
+        if request is None:
+            return "in no request"
+        path = request.uri.partition(b"?")[0].decode("latin-1")
+        return f"in {request.method.decode('latin-1')} {path[:_LOGGED]}"
 
     def cut(self) -> None:
         """

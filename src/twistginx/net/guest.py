@@ -25,6 +25,9 @@ class Guest:
 
     __slots__ = ("__weakref__", "_leave", "transport")
 
+    #: For the log.
+    doing = "in a tunnel to an app"
+
     def __init__(
         self, protocol: IProtocol, transport: Any, connections: MutableSet[Any], leave: Callable[[], object] | None
     ) -> None:

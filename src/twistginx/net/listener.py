@@ -23,13 +23,13 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
-from twisted.logger import LogLevel
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistginx.errors import TwistginxError
 from twistginx.net.activation import mismatch
-from twistginx.net.capacity import Capacity, Crowd, Limit, Refusals
+from twistginx.net.capacity import Capacity, Crowd, Limit, Refusals, name_of
 from twistginx.net.proxyprotocol import ProxyHeader
 
 #: Connections that the kernel may hold for us; Twisted's own default is 50.  Linux takes no more than this unless told.
@@ -37,6 +37,9 @@ BACKLOG: Final = 4096
 
 #: Seconds that a connection without work is left open when it is drained, where there are as many.
 PARTING: Final = 1.0
+
+#: Connections that are named when a listener cuts all, at most.
+_TOLD: Final = 20
 
 #: Seconds between two looks at whether the last connection has ended.
 _LOOK: Final = 0.05
@@ -57,6 +60,9 @@ _MEANINGS: Final = {
     errno.ENOENT: "there is no such directory",
     errno.ENOTDIR: "there is no such directory",
 }
+
+
+_log = Logger(namespace="twistginx.net")
 
 
 class ListenError(TwistginxError):
@@ -170,12 +176,19 @@ class Listener(Factory):
 
     def abort(self) -> int:
         """
-        Cut every connection.
+        Cut every connection, and say whose they were, and what they were doing.
 
         :return: how many there were.
         """
         connections = tuple(self.connections)
-        for connection in connections:
+        for number, connection in enumerate(connections):
+            if number < _TOLD:
+                _log.info(
+                    "{endpoint}: {peer} is cut off, {doing}",
+                    endpoint=self.endpoint,
+                    peer=name_of(connection.transport.getPeer()),
+                    doing=getattr(connection, "doing", "connected"),
+                )
             # One that knows what it is doing has a last word to log.
             getattr(connection, "cut", connection.transport.abortConnection)()
         for connection in tuple(self.leaving):
