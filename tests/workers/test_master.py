@@ -10,14 +10,18 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistginx.build.generation import Generation, Runtime
 from twistginx.build.prepare import prepare
 from twistginx.errors import ConfigError
+from twistginx.net.inheritance import Binder
+from twistginx.net.listener import Listener
 from twistginx.net.timers import Ticker
 from twistginx.registry import Registry
 from twistginx.service.opening import Opening, RefusedError
+from twistginx.shared.embedded import EmbeddedStore
 from twistginx.workers.master import Master, count_of_workers
 
 
@@ -142,6 +146,25 @@ class MasterTests(SynchronousTestCase):
         failure = self.failureResultOf(Deferred.fromCoroutine(self.master.put_in_force(opening)), RefusedError)
         self.assertIn("onion:80: workers cannot share this kind of endpoint", str(failure.value))
         self.assertEqual(self.crew.orders, [])
+
+    def test_beginning_while_a_listener_goes(self) -> None:
+        """
+        A worker that begins when a reload has just been committed is given no socket that is about to be closed: the
+        number of its descriptor would be another one's when it is sent.
+        """
+        binder = Binder(MemoryReactorClock())
+        opening = Opening(self.master.prepare(), {})
+        (wanted,) = opening.generation.listeners
+        self.master.runtime.memory = EmbeddedStore.create(1 << 20, 4)
+        self.addCleanup(self.master.runtime.memory.close)
+        self.master._use(opening.generation, opening)
+        for endpoint in ("tcp:0:interface=127.0.0.2", wanted):
+            listener = self.master.listeners[endpoint] = Listener(binder, endpoint)
+            self.successResultOf(listener.open())
+            self.addCleanup(listener.port.socket.close)
+        _, sockets = self.master._beginning(1)
+        ours = self.master.listeners[wanted].port.fileno()
+        self.assertEqual([number for key, number in sockets if key != "memory"], [ours])
 
     def test_commands(self) -> None:
         """

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twistginx.service.start import unexpected
 from twistginx.workers.backoff import Backoff
 from twistginx.workers.process import Surroundings, WorkerProcess
-from twistginx.workers.wire import Details, RefusalError
+from twistginx.workers.wire import Details, GoneError, RefusalError
 
 #: Seconds between two signs of life.
 BEAT: Final = 1.0
@@ -227,7 +227,7 @@ class Crew:
         for worker, (well, outcome) in zip(workers, outcomes, strict=True):
             if well:
                 answers.append({"worker": worker.number, **outcome})
-            elif worker.serving:
+            elif worker.serving and not outcome.check(GoneError):
                 reasons.append(outcome.getErrorMessage())
         return answers, list(dict.fromkeys(reasons))
 
@@ -241,7 +241,7 @@ class Crew:
             [each.order(name) for each in workers], consumeErrors=True
         )
         for worker, (well, outcome) in zip(workers, outcomes, strict=True):
-            if not well and worker.serving:
+            if not well and worker.serving and not outcome.check(GoneError):
                 _log.error(
                     "{worker}, process {pid}, could not {name}, and is killed: {error}",
                     worker=worker.name,

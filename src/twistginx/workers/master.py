@@ -148,8 +148,10 @@ class Master(Program):
             "descriptors": self.runtime.capacity.descriptors,
             "commands": list(self._applied.values()),
         }
-        assert self.runtime.memory is not None
-        return details, [(_MEMORY, self.runtime.memory.fileno()), *_passed(self.listeners.values())]
+        assert self.runtime.memory is not None and self.generation is not None
+        # Not those that are about to be closed: descriptors are sent a moment later, and would be somebody else's then.
+        wanted = [listener for key, listener in self.listeners.items() if key in self.generation.listeners]
+        return details, [(_MEMORY, self.runtime.memory.fileno()), *_passed(wanted)]
 
     @staticmethod
     def _configuration(generation: Generation | None) -> Details:

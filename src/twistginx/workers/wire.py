@@ -36,6 +36,12 @@ class RefusalError(TwistginxError):
     """
 
 
+class GoneError(RefusalError):
+    """
+    The other end is gone, and did not say anything.
+    """
+
+
 class Document(amp.Argument):
     """
     A JSON value of any size, in as many pieces as it takes.
@@ -105,7 +111,8 @@ class Line(amp.AMP):
         """
         Give an order.
 
-        :return: the answer; fails with :exc:`RefusalError`, or with an error of Twisted's when the other end is gone.
+        :return: the answer; fails with :exc:`RefusalError`, or, when the other end is gone, with :exc:`GoneError` or an
+            error of Twisted's.
         """
         passed = [{"key": key, "descriptor": descriptor} for key, descriptor in sockets]
         if self.transport is None:
@@ -165,7 +172,7 @@ class Line(amp.AMP):
 
 
 async def _gone() -> Details:
-    raise RefusalError("it is gone")
+    raise GoneError("it is gone")
 
 
 class OneLine(Factory):
