@@ -166,8 +166,9 @@ class Line(amp.AMP):
         """
         Without AMP's line in the log.
         """
-        amp.BinaryBoxProtocol.connectionLost(self, reason)
+        # First this: who hears that an order has failed may give the next one.
         self.transport = None
+        amp.BinaryBoxProtocol.connectionLost(self, reason)
         self.lost.callback(None)
 
 
