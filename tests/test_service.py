@@ -31,7 +31,7 @@ from twistginx.net.inheritance import Binder
 from twistginx.observe.errorlog import ErrorLog
 from twistginx.service.heap import freeze_heap
 from twistginx.service.server import GRACE, Service
-from twistginx.service.signals import hear_twice
+from twistginx.service.signals import hear_early, hear_twice
 from twistginx.service.start import StartError
 
 
@@ -648,6 +648,34 @@ class SignalTests(ServiceTestCase):
         self.next = generation(81)
         self.raised(signal.SIGHUP)
         self.assertIs(self.service.generation, self.next)
+
+    def test_early(self):
+        """
+        A signal that comes before there is a server is not its end, and is acted on then.
+        """
+        hear_early()
+        signal.raise_signal(signal.SIGHUP)
+        self.start(generation(80))
+        self.next = generation(81)
+        self.reactor.advance(0)
+        self.assertIs(self.service.generation, self.next)
+
+    def test_during_an_upgrade(self):
+        """
+        A reload waits for an upgrade that runs; when that has succeeded, the new process is told to.
+        """
+        told = []
+        self.patch(os, "kill", lambda *call: told.append(call))
+        self.start(generation(80))
+        first = self.service.generation
+        self.successResultOf(self.service.changing.acquire())
+        self.next = generation(81)
+        outcome = self.service.reload()
+        self.assertNoResult(outcome)
+        self.service.successor = 4711
+        self.service.changing.release()
+        self.assertTrue(self.successResultOf(outcome).done)
+        self.assertEqual((told, self.service.generation), ([(4711, signal.SIGHUP)], first))
 
     def test_usr1(self):
         """

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service as TwistedService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.internet.error import ReactorNotRunning
 from twisted.logger import ILogObserver, Logger
 
@@ -54,6 +54,8 @@ class Program(TwistedService):
     :ivar status: is told how we are.
     :ivar stopping: has the end begun?
     :ivar predecessor: the process that this one is to replace; None when there is none.
+    :ivar successor: the process that has replaced this one; None while there is none.
+    :ivar changing: is had by who reloads or upgrades: a successor is to begin with the sockets that there are.
     :ivar twistd: the options of ``twistd``, when that runs us.
     """
 
@@ -83,6 +85,8 @@ class Program(TwistedService):
         self.stopping = False
         self.predecessor: Predecessor | None = None
         self.twistd: MutableMapping[str, Any] = {}
+        self.changing = DeferredLock()
+        self.successor: int | None = None
         self.control = Control(reactor, self.follow)
         self._upgrading = Upgrading(self, reactor)
         self._watch = Watch(reactor, self._files_changed)

@@ -213,7 +213,8 @@ class PidFile:
     """
     The file that ``twistd`` has written our number to, and removes at the end.
 
-    While a successor begins, it is out of the way, with ``.oldbin`` after its name, as nginx has it.
+    While a successor begins, it is out of the way, with ``.oldbin`` after its name, as nginx has it, and our number after
+    that where the process that we have replaced is still draining by that name.
     """
 
     def __init__(self, options: MutableMapping[str, Any]) -> None:
@@ -229,6 +230,8 @@ class PidFile:
         """
         if self._path and Path(self._path).exists():
             aside = self._path + ".oldbin"
+            if Path(aside).exists():
+                aside += f".{os.getpid()}"
             os.replace(self._path, aside)
             self._options["pidfile"] = aside
 

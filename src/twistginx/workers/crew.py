@@ -86,7 +86,8 @@ class Crew:
         )
         reasons = dict.fromkeys(outcome.getErrorMessage() for well, outcome in outcomes if not well)
         if reasons:
-            await self.stop()
+            # In an upgrade, those that have begun have accepted what the old process would have.
+            await self.drain()
             raise RefusalError("\n".join(reasons))
         self._begun = True
         for number in range(1, size + 1):  # one that has died while others began
