@@ -102,6 +102,15 @@ class Start:
         Deferred.fromCoroutine(self._serve(self._binding, self._first)).addErrback(unexpected)
 
     async def _serve(self, binding: Deferred[Opening | None], first: Generation) -> None:
+        # What is ordered meanwhile comes after this.
+        changing = self._program.changing
+        await changing.acquire()
+        try:
+            await self._serve_alone(binding, first)
+        finally:
+            changing.release()
+
+    async def _serve_alone(self, binding: Deferred[Opening | None], first: Generation) -> None:
         program = self._program
         opening = await binding
         del self._first  # it is to go when it is replaced
@@ -117,9 +126,10 @@ class Start:
         try:
             await program.put_in_force(opening)
         except RefusedError:
-            self._cannot(Failure())
+            failure = Failure()
+            await opening.undo()  # first, because a predecessor goes on as soon as it hears of it
+            self._cannot(failure)
             self._end_with_failure()
-            await opening.undo()
             return
         scarcity = program.runtime.capacity.scarcity
         if scarcity:
@@ -173,6 +183,7 @@ class Start:
         What takes its time has failed after twistd had called it a good start.  The reactor stops in order, and the
         exit status, which twistd does not let us say, is given at the very end.
         """
+        self._program.stopping = True
         atexit.register(os._exit, 1)
         self._reactor.callWhenRunning(self._reactor.stop)
 

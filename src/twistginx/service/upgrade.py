@@ -213,8 +213,8 @@ class PidFile:
     """
     The file that ``twistd`` has written our number to, and removes at the end.
 
-    While a successor begins, it is out of the way, with ``.oldbin`` after its name, as nginx has it, and our number after
-    that where the process that we have replaced is still draining by that name.
+    While a successor begins, it is out of the way, with ``.oldbin`` after its name, as nginx has it, and our number
+    after that where the process that we have replaced is still draining by that name.
     """
 
     def __init__(self, options: MutableMapping[str, Any]) -> None:
