@@ -11,6 +11,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistginx.build.generation import Generation, Runtime
@@ -120,6 +121,20 @@ class MasterTests(SynchronousTestCase):
         self.assertEqual([path for path, _ in details["disk"]["contents"]], [str(self.path)])
         self.assertEqual((self.crew.size, self.crew.timeout, self.crew.drain, self.crew.held), (3, 7.0, 9.0, 0))
         self.assertEqual(self.crew.held_at_resize, 1)
+
+    def test_size_of_memory(self) -> None:
+        """
+        The memory that workers share keeps its size; who changes it is told.
+        """
+        self.successResultOf(self.put_in_force())
+        with capturedLogs() as logs:
+            self.successResultOf(self.put_in_force())
+            self.write(more='[shared]\nsize = "32MiB"')
+            self.successResultOf(self.put_in_force())
+        self.assertEqual(
+            [event["log_format"] for event in logs if event["log_level"] is LogLevel.warn],
+            ["[shared].size: another size takes a restart, or an upgrade (SIGUSR2)"],
+        )
 
     def test_refused(self) -> None:
         """

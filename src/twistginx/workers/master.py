@@ -94,6 +94,8 @@ class Master(Program):
             raise RefusedError(str(error).split("\n")) from error
         opening.settle()
         self._use(generation, opening)
+        if old is not None and _size_of_memory(old) != _size_of_memory(generation):
+            _log.warn("[shared].size: another size takes a restart, or an upgrade (SIGUSR2)")
         gone = (
             [] if old is None else [self.listeners.pop(key) for key in old.listeners if key not in generation.listeners]
         )
