@@ -8,14 +8,16 @@ import errno
 import gc
 import os
 import signal
+import socket
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 
 from attrs import evolve
 from twisted.application.service import Application, IServiceCollection
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ReactorNotRunning
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import ILogObserver, LogLevel, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -25,9 +27,11 @@ import twistginx.service.start
 from twistginx.build.generation import Generation, ListenerPlan
 from twistginx.config import schema
 from twistginx.errors import ConfigError, Problem
+from twistginx.net.inheritance import Binder
 from twistginx.observe.errorlog import ErrorLog
 from twistginx.service.heap import freeze_heap
 from twistginx.service.server import GRACE, Service
+from twistginx.service.signals import hear_early, hear_twice
 from twistginx.service.start import StartError
 
 
@@ -86,6 +90,9 @@ class Connection:
         self.drained = True
         if self.ends:
             self.listener.connections.discard(self)
+
+    def getPeer(self):
+        return IPv4Address("TCP", "192.0.2.7", 1)
 
     def abortConnection(self):
         self.aborted = True
@@ -146,7 +153,7 @@ ROOT = schema.Root(
     listeners={},
     sites=(),
     streams=(),
-    source=None,
+    source=SimpleNamespace(files=(), contents={}),
 )
 
 
@@ -241,6 +248,25 @@ class StartTests(ServiceTestCase):
             self.service.twistd, self.service.error_log = twistd, log
             self.service.privilegedStartService()
             self.assertEqual(given, expected)
+
+    def test_sockets_of_root(self):
+        """
+        So are sockets that can be bound beside, which are all of TCP.
+        """
+        binder = Binder(self.reactor)
+        self.patch(type(self.service), "endpoint_reactor", binder)
+        plans = [ListenerPlan(text, 10, object(), None) for text in ("tcp:0:interface=127.0.0.1", "unix:web.sock")]
+        given = []
+        self.patch(os, "chown", lambda *arguments: given.append(arguments))
+        self.next = Generation(ROOT, listeners={plan.endpoint: plan for plan in plans})
+        self.service.twistd = {"uid": 7, "gid": 8}
+        self.service.privilegedStartService()
+        self.service.startService()
+        numbers = [each.port.fileno() for each in self.service.listeners.values() if each.endpoint.startswith("tcp:")]
+        self.assertEqual(given, [(number, 7, 8) for number in numbers])
+        stopping = self.service.stopService()
+        self.reactor.pump([0.1] * 10)
+        self.successResultOf(stopping)
 
     def test_start(self):
         """
@@ -479,11 +505,30 @@ class ReloadTests(ServiceTestCase):
 
     def test_backlog(self):
         """
-        A socket keeps its backlog; who changes it is told.
+        The kernel is told of another backlog; where it cannot be, the operator is.
         """
         self.start(generation(80))
         self.reload(Generation(ROOT, listeners={"tcp:80": ListenerPlan("tcp:80", 200, object(), None)}))
         self.assertEqual(self.texts(LogLevel.warn), ["tcp:80: another backlog takes a restart"])
+        self.said.clear()
+        sock = self.service.listeners["tcp:80"].port.socket = socket.socket()
+        self.addCleanup(sock.close)
+        sock.bind(("127.0.0.1", 0))
+        self.reload(Generation(ROOT, listeners={"tcp:80": ListenerPlan("tcp:80", 300, object(), None)}))
+        self.assertEqual(self.texts(LogLevel.warn), [])
+        self.assertTrue(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        self.reload(Generation(ROOT, listeners={"tcp:80": ListenerPlan("tcp:80", 300, object(), None)}))
+        self.assertEqual(self.service.listeners["tcp:80"].backlog, 300)
+
+    def test_scarcity(self):
+        """
+        A reload that allows more connections than there are descriptors for says so, once.
+        """
+        self.start(generation(80))
+        for _ in range(2):
+            self.reload(generation(80, root=evolve(ROOT, process=schema.Process(max_connections=6000))))
+        (text,) = self.texts(LogLevel.warn)
+        self.assertIn("no more than 10000 files open, and would do well with 12000", text)
 
     def test_bad_access_log(self):
         """
@@ -605,6 +650,34 @@ class SignalTests(ServiceTestCase):
         self.raised(signal.SIGHUP)
         self.assertIs(self.service.generation, self.next)
 
+    def test_early(self):
+        """
+        A signal that comes before there is a server is not its end, and is acted on then.
+        """
+        hear_early()
+        signal.raise_signal(signal.SIGHUP)
+        self.start(generation(80))
+        self.next = generation(81)
+        self.reactor.advance(0)
+        self.assertIs(self.service.generation, self.next)
+
+    def test_during_an_upgrade(self):
+        """
+        A reload waits for an upgrade that runs; when that has succeeded, the new process is told to.
+        """
+        told = []
+        self.patch(os, "kill", lambda *call: told.append(call))
+        self.start(generation(80))
+        first = self.service.generation
+        self.successResultOf(self.service.changing.acquire())
+        self.next = generation(81)
+        outcome = self.service.reload()
+        self.assertNoResult(outcome)
+        self.service.successor = 4711
+        self.service.changing.release()
+        self.assertTrue(self.successResultOf(outcome).done)
+        self.assertEqual((told, self.service.generation), ([(4711, signal.SIGHUP)], first))
+
     def test_usr1(self):
         """
         SIGUSR1 reopens the logs; one that cannot be reopened does not keep the others from it.
@@ -688,9 +761,33 @@ class StopTests(ServiceTestCase):
         self.assertEqual(self.events[-1], "close access.log")
         self.assertEqual(len(self.flushLoggedErrors()), 1)
 
+    def test_term_after_quit(self):
+        """
+        A second signal means now, whichever the first one was; that both end the reactor is no fault.
+        """
+        stops = []
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
+            signal.signal(number, lambda *_: stops.append(self.service.stopService()))
+
+        def stop():
+            raise ReactorNotRunning
+
+        self.patch(self.reactor, "stop", stop)
+        self.start(generation(80))
+        hear_twice(self.service, self.reactor)
+        connection = Connection(self.service.listeners["tcp:80"], ends=False)
+        self.service.quit()
+        self.reactor.advance(1)
+        signal.raise_signal(signal.SIGTERM)
+        self.reactor.pump([0.05] * 4)
+        self.assertTrue(connection.aborted)
+        self.reactor.pump([1] * 40)
+        self.successResultOf(stops[0])
+
     def test_term_while_draining(self):
         """
-        SIGTERM after SIGQUIT does not wait for the drain.
+        What stops the service does not wait for the drain.
         """
         self.start(generation(80))
         connection = Connection(self.service.listeners["tcp:80"], ends=False)

@@ -5,6 +5,7 @@ Tests for ``twistginx.tap`` and the twistd plugin.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import twistginx
 from twistginx.observe.errorlog import ErrorLog, TwistdLog
+from twistginx.service.signals import SIGNALS
 from twistginx.tap import Options, makeService
 
 GOOD = """
@@ -69,6 +71,8 @@ class OptionsTests(SynchronousTestCase):
         The service is made of the file, with an absolute path, because twistd changes directories.
         """
         options = self.options()
+        for number in SIGNALS:
+            self.addCleanup(signal.signal, number, signal.getsignal(number))
         service = makeService(options)
         self.assertEqual(service.path, self.config)
         self.assertIsNone(service.generation)

@@ -33,6 +33,7 @@ from twistginx.service.heap import freeze_heap
 from twistginx.service.notify import SystemdStatus
 from twistginx.service.program import Program
 from twistginx.service.server import Service
+from twistginx.service.signals import hear_early
 from twistginx.service.upgrade import Predecessor
 from twistginx.workers.master import Master, count_of_workers
 
@@ -127,4 +128,5 @@ def makeService(options: Options) -> Program:
     """
     What ``twistd`` starts.
     """
+    hear_early()  # twistd writes the pid file next
     return options.service

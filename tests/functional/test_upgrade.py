@@ -50,8 +50,9 @@ class UpgradeTests(LifecycleTestCase):
 
     def test_foreground(self) -> None:
         """
-        The new process serves with what the file says now, on the same sockets; a connection that is kept alive is told
-        to close, and the old one ends with status 0.  The pid file is the new one's.  So it may become a master.
+        The new process serves with what the file says now, on the same sockets, or beside one that it does not want; a
+        connection that is kept alive is told to close, and the old one ends with status 0.  The pid file is the new
+        one's.  So it may become a master.
         """
         port = free_port()
         running = self.serve(site(port), port, options=("--pidfile=server.pid",))
@@ -59,7 +60,7 @@ class UpgradeTests(LifecycleTestCase):
         self.addCleanup(client.socket.close)
         client.ask()
         client.answer()
-        self.rewrite(shared(site(port, body="two")))
+        self.rewrite(shared(site(port, body="two").replace(":interface=127.0.0.1", "")))
         new = self.upgraded(running.pid)
         self.assertEqual(get(port), b"two")
         self.assertEqual(len(children(new)), 2)
@@ -99,6 +100,7 @@ class UpgradeTests(LifecycleTestCase):
         self.rewrite(site(port, log='access = "off"\nerror = "error.log"', body="two"))
         new = self.upgraded(self.pid())
         self.assertEqual(get(port), b"two")
+        self.assertIn(f"process {new} has taken over", self.read("error.log"))
         os.kill(new, signal.SIGTERM)
         self.until(lambda: not alive(new) and not self.pid(), "the end")
         self.assertNotIn("Traceback", self.read("error.log"))

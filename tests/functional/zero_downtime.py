@@ -8,13 +8,20 @@ Run it by hand for the whole of it, which takes some minutes::
 A part of it is in the suite (C{test_zero_downtime}).  It prints what was done, and what was lost:
 
 lost
-    A request on a new connection that got no answer, an answer that ended in the middle, a tunnel or a stream that was
-    cut.  There may be none, and the exit status says so.
+    A request on a new connection that got no answer, an answer that ended in the middle or is another one, a tunnel or
+    a stream that was cut.  There may be none, and the exit status says so.
 died with its worker
-    The same, on a connection that was open when a worker was killed with -9.
+    The same, on a connection that the worker had which was killed with -9.  The worker is stopped before it is killed,
+    and its sockets are looked up in /proc: what others have, or what waits to be accepted, has no such excuse.
 closed at rest
     A kept-alive connection that had answered before, and was closed when the next request had been written.  A client
     cannot know whether it was read, and asks again (RFC 9112 section 9.3.1).  It is counted, and seldom.
+sent away
+    A WebSocket that was closed with 1001, or a kept-alive connection that was asked to end.  A worker that drains does
+    so; a reload and the death of another worker may not.
+
+Each reload changes something else, and is seen to be in force: what is answered, a listener, a certificate, the servers
+of an upstream, the access log, limits.  No upload may arrive twice.  Memory and descriptors are to be what they were.
 """
 
 from __future__ import annotations
@@ -26,13 +33,16 @@ import contextlib
 import os
 import random
 import signal
+import socket
 import ssl
 import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 
 import trustme
@@ -44,18 +54,19 @@ CONFIG = """
 workers = {workers}
 drain_timeout = "15s"
 control = "control.sock"
+max_connections = {limit}
 
 [log]
-access = "off"
+access = "{log}"
 
 [upstream.app]
-servers = ["http://127.0.0.1:{backend}"]
+servers = {servers}
 
 [[site]]
-listen = ["tcp:{plain}:interface=127.0.0.1"]
+listen = {listen}
 listen_tls = ["tcp:{tls}:interface=127.0.0.1"]
 names = ["localhost"]
-tls = {{ certificates = [{{ cert = "cert.pem", key = "key.pem" }}] }}
+tls = {{ certificates = [{{ cert = "{certificate}.pem", key = "{certificate}.key" }}] }}
 
     [[site.route]]
     exact = "/here"
@@ -75,8 +86,13 @@ servers = ["tcp:127.0.0.1:{echo}"]
 #: Seconds after which nothing is waited for any more: more than a busy machine takes.
 PATIENCE = 20.0
 
-#: Seconds after the death of a worker in which its connections are found dead.
-FOUND_DEAD = 3.0
+#: How much more memory there may be at the end than at the beginning, and how many descriptors: the load is never the
+#: same twice.
+MORE_MEMORY = 0.15
+MORE_DESCRIPTORS = 60
+
+#: The connection of the client that runs: the port of the server, that of the client, and since when.
+_CONNECTION: ContextVar[list[tuple[int, int, float]]] = ContextVar("connection")
 
 Reader, Writer = asyncio.StreamReader, asyncio.StreamWriter
 
@@ -95,7 +111,8 @@ class Load:
     @ivar lost: descriptions of what was lost.
     @ivar died: how many connections died with their worker.
     @ivar rested: how many connections were closed at rest.
-    @ivar killed: when workers were killed.
+    @ivar away: how many connections were asked to end, though nothing was wrong with them.
+    @ivar dead: the connections of workers that were killed, as ports of server and client, and when.
     """
 
     def __init__(self, ports: dict[str, int], authority: ssl.SSLContext) -> None:
@@ -106,25 +123,41 @@ class Load:
         self.died = 0
         self.rested = 0
         self.away = 0
-        self.killed: list[float] = []
+        self.dead: dict[tuple[int, int], float] = {}
+        self.uploads = 0
         self.going = True
 
     async def connect(self, port: str) -> tuple[Reader, Writer]:
         context = self.authority if port == "tls" else None
         name = "localhost" if context else None
-        return await asyncio.open_connection("127.0.0.1", self.ports[port], ssl=context, server_hostname=name)
+        sock = socket.socket()
+        sock.setblocking(False)
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.ports[port]))
+            # Known before the handshake, in which a worker may die as well.
+            _CONNECTION.get()[:] = [(self.ports[port], sock.getsockname()[1], time.monotonic())]
+            return await asyncio.open_connection(sock=sock, ssl=context, server_hostname=name)
+        except BaseException:
+            sock.close()
+            raise
+
+    def has_died(self) -> bool:
+        """
+        Was the connection of the client that runs one of a worker that was killed?
+        """
+        return any(self.dead.get((there, here), 0.0) > since for there, here, since in _CONNECTION.get())
 
     async def keep(self, kind: str, act: Callable[[str], Awaitable[None]], port: str, pause: float) -> None:
         """
         Do it again and again.
         """
+        _CONNECTION.set([])
         while self.going:
-            began = time.monotonic()
+            _CONNECTION.get().clear()
             try:
                 await asyncio.wait_for(act(port), PATIENCE)
-            except (Lost, OSError, asyncio.IncompleteReadError, TimeoutError, ssl.SSLError) as error:
-                now = time.monotonic()
-                if any(began <= at <= now <= at + FOUND_DEAD for at in self.killed):
+            except Exception as error:  # whatever it is, somebody did not get what they wanted
+                if self.has_died():
                     self.died += 1
                 else:
                     self.lost.append(f"{kind} over {port}: {type(error).__name__}: {error}")
@@ -152,7 +185,8 @@ class Load:
         reader, writer = await self.connect(port)
         try:
             path = random.choice((b"/here", b"/there"))
-            await self.ask(reader, writer, b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % path)
+            head = b"GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % path
+            self.check(path, (await self.ask(reader, writer, head))[0])
             self.done[f"short {port}"] += 1
         finally:
             writer.close()
@@ -166,16 +200,39 @@ class Load:
             for number in range(200):
                 path = random.choice((b"/here", b"/there"))
                 try:
-                    _, on = await self.ask(reader, writer, b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
+                    body, on = await self.ask(reader, writer, b"GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n" % path)
                 except (asyncio.IncompleteReadError, ConnectionError) as error:
-                    if number and not getattr(error, "partial", b"") and not self.just_killed():
+                    if number and not getattr(error, "partial", b"") and not self.has_died():
                         self.rested += 1
                         return
                     raise
+                self.check(path, body)
                 self.done[f"kept {port}"] += 1
+                self.away += not on
                 if not on or not self.going:
                     return
                 await asyncio.sleep(random.uniform(0, 0.02))
+        finally:
+            writer.close()
+
+    @staticmethod
+    def check(path: bytes, body: bytes) -> None:
+        """
+        Is it the answer to the question?
+        """
+        if not body.startswith(path[1:]):
+            raise Lost(f"{path!r} was answered {body!r}")
+
+    async def download(self, port: str) -> None:
+        """
+        An answer that takes its time.
+        """
+        reader, writer = await self.connect(port)
+        try:
+            body, _ = await self.ask(reader, writer, b"GET /down HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            if body != DOWNLOAD:
+                raise Lost("another body came")
+            self.done[f"download {port}"] += 1
         finally:
             writer.close()
 
@@ -186,7 +243,8 @@ class Load:
         reader, writer = await self.connect(port)
         try:
             body = os.urandom(random.randrange(1, 600_000))
-            head = b"POST /up HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+            self.uploads += 1
+            head = b"POST /up/%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (self.uploads, len(body))
             answer, _ = await self.ask(reader, writer, head, body)
             if int(answer) != len(body):
                 raise Lost(f"{int(answer)} bytes of {len(body)} arrived")
@@ -222,6 +280,8 @@ class Load:
                 if got != message:
                     raise Lost("another message came back")
                 self.done[f"message {port}"] += 1
+                if not self.going:
+                    break
                 await asyncio.sleep(random.uniform(0, 0.1))
             writer.write(frame(b"\x03\xe8", mask=True, opcode=8))
             await read_frame(reader)
@@ -235,6 +295,8 @@ class Load:
         reader, writer = await self.connect(port)
         try:
             for _ in range(random.randrange(1, 30)):
+                if not self.going:
+                    break
                 data = os.urandom(random.randrange(1, 4000))
                 writer.write(data)
                 if await reader.readexactly(len(data)) != data:
@@ -244,12 +306,6 @@ class Load:
         finally:
             writer.close()
 
-    def just_killed(self) -> bool:
-        """
-        Has a worker been killed a moment ago?
-        """
-        return any(time.monotonic() <= at + FOUND_DEAD for at in self.killed)
-
     def start(self) -> list[asyncio.Task[None]]:
         kinds = [
             *[("short", self.short, "plain", 0.05)] * 4,
@@ -258,6 +314,8 @@ class Load:
             *[("kept", self.kept, "tls", 0.05)] * 3,
             *[("upload", self.upload, "plain", 0.2)] * 2,
             ("upload", self.upload, "tls", 0.2),
+            *[("download", self.download, "plain", 0.2)] * 2,
+            ("download", self.download, "tls", 0.2),
             *[("websocket", self.websocket, "plain", 0.1)] * 3,
             ("websocket", self.websocket, "tls", 0.1),
             *[("stream", self.stream, "stream", 0.1)] * 3,
@@ -287,6 +345,13 @@ async def read_frame(reader: Reader) -> tuple[int, bytes]:
     return first & 15, bytes(byte ^ mask[place % 4] for place, byte in enumerate(data))
 
 
+#: What is downloaded, a piece at a time.
+DOWNLOAD = bytes(range(256)) * 1000
+
+#: How often which upload has arrived.
+ARRIVED: Counter[bytes] = Counter()
+
+
 async def application(reader: Reader, writer: Writer) -> None:
     """
     The server behind: answers, counts what is uploaded, echoes frames.
@@ -309,6 +374,14 @@ async def application(reader: Reader, writer: Writer) -> None:
                 while left:
                     left -= len(await reader.readexactly(min(left, 65536)))
                 body = b"%d" % length
+                ARRIVED[head.split()[1]] += 1
+            if head.startswith(b"GET /down"):
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(DOWNLOAD))
+                for start in range(0, len(DOWNLOAD), 16000):
+                    writer.write(DOWNLOAD[start : start + 16000])
+                    await writer.drain()
+                    await asyncio.sleep(random.uniform(0, 0.15))
+                continue
             writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
     writer.close()
 
@@ -350,10 +423,38 @@ class Server:
         Another configuration.
         """
         self.written += 1
-        text = CONFIG.format(workers=self.workers, body=f"here {self.written}", **self.ports)
+        number, ports = self.written, self.ports
+        listen = [f"tcp:{ports['plain']}:interface=127.0.0.1"]
+        listen += [f"tcp:{ports['extra']}:interface=127.0.0.1"] if self.has_extra else []
+        servers = [f"http://127.0.0.1:{ports['backend']}"]
+        servers += [f"http://127.0.0.1:{ports['other']}"] if number & 4 else []
+        text = CONFIG.format(
+            workers=self.workers,
+            body=f"here {number}",
+            listen=listen,
+            servers=servers,
+            certificate=self.certificate,
+            log="access.log" if number & 8 else "off",
+            limit=5000 + number,
+            **ports,
+        )
         new = self.directory / "site.toml.new"
         new.write_text(text)
         new.replace(self.directory / "site.toml")
+
+    @property
+    def has_extra(self) -> bool:
+        """
+        Is there another listener?
+        """
+        return self.written % 2 == 1
+
+    @property
+    def certificate(self) -> str:
+        """
+        The name of the one that is served.
+        """
+        return "odd" if self.written & 2 else "even"
 
     @property
     def pid(self) -> int:
@@ -400,11 +501,24 @@ class Server:
         os.kill(self.pid, signal.SIGHUP)
         await self.until(lambda: self.text().count("reloaded: ") > before, "a reload")
 
+    async def settled(self, looks: int) -> tuple[float, int]:
+        """
+        The size, as it is most of the time.
+        """
+        sizes = []
+        for _ in range(looks):
+            sizes.append(self.size())
+            await asyncio.sleep(0.3)
+        return median(memory for memory, _ in sizes), int(median(count for _, count in sizes))
+
     async def kill(self, load: Load) -> None:
         before = self.text().count(" serves, process ")
         victim = random.choice(self.children(self.pid)[1:])
-        load.killed.append(time.monotonic())
+        os.kill(victim, signal.SIGSTOP)
+        await self.until(lambda: state(victim) == "T", "a worker that stops")
+        connections = connections_of(victim)
         os.kill(victim, signal.SIGKILL)
+        load.dead |= dict.fromkeys(connections, time.monotonic())
         await self.until(lambda: self.text().count(" serves, process ") > before, "another worker")
 
     async def restart_workers(self) -> None:
@@ -434,29 +548,79 @@ class Server:
         self.log.close()
 
 
+def state(pid: int) -> str:
+    """
+    The letter of a process, as in ps(1).
+    """
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def connections_of(pid: int) -> list[tuple[int, int]]:
+    """
+    The TCP connections over IPv4 of a process: its port, and the other one.
+    """
+    sockets = set()
+    for each in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            kind, _, inode = os.readlink(each).partition(":")
+            if kind == "socket":
+                sockets.add(inode[1:-1])
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ends = [(row[1], row[2]) for row in rows if row[9] in sockets]
+    return [(int(here.rpartition(":")[2], 16), int(there.rpartition(":")[2], 16)) for here, there in ends]
+
+
+async def check_in_force(server: Server, load: Load) -> None:
+    """
+    What was reloaded is what is served, on whatever connection, by whichever worker.
+
+    @raise AssertionError: when it is not.
+    """
+    _CONNECTION.set([])
+    expected = b"here %d" % server.written
+    for port in ("plain", "tls", "plain", *(["extra"] if server.has_extra else [])):
+        reader, writer = await load.connect(port)
+        got, _ = await load.ask(reader, writer, b"GET /here HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        if got != expected:
+            raise AssertionError(f"{expected!r} was reloaded, and {got!r} is served at {port}")
+        if port == "tls":
+            served = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+            pem = (server.directory / f"{server.certificate}.pem").read_text()
+            if served != ssl.PEM_cert_to_DER_cert(pem):
+                raise AssertionError("the old certificate is served")
+        writer.close()
+    if not server.has_extra and accepts(load.ports["extra"]):
+        raise AssertionError("a listener that was removed accepts")
+
+
 async def run(arguments: argparse.Namespace, directory: Path) -> int:
-    ports = {name: free_port() for name in ("plain", "tls", "stream")}
+    ports = {name: free_port() for name in ("plain", "tls", "stream", "extra")}
     behind = await asyncio.start_server(application, "127.0.0.1", 0)
+    other = await asyncio.start_server(application, "127.0.0.1", 0)
     echoing = await asyncio.start_server(echo, "127.0.0.1", 0)
-    ports |= {"backend": behind.sockets[0].getsockname()[1], "echo": echoing.sockets[0].getsockname()[1]}
+    backends = {"backend": behind, "other": other, "echo": echoing}
+    ports |= {name: each.sockets[0].getsockname()[1] for name, each in backends.items()}
     authority = trustme.CA()
-    certificate = authority.issue_cert("localhost")
-    certificate.private_key_pem.write_to_path(directory / "key.pem")
-    certificate.cert_chain_pems[0].write_to_path(directory / "cert.pem")
+    for name in ("odd", "even"):
+        certificate = authority.issue_cert("localhost")
+        certificate.private_key_pem.write_to_path(directory / f"{name}.key")
+        certificate.cert_chain_pems[0].write_to_path(directory / f"{name}.pem")
     context = ssl.create_default_context()
     authority.configure_trust(context)
     server = Server(directory, arguments.workers, ports)
     load = Load(ports, context)
+    problems: list[str] = []
     try:
         await server.until(lambda: "serving on" in server.text() and accepts(ports["plain"]), "the start")
         clients = load.start()
         began = time.monotonic()
 
-        async def phase(name: str, times: int, act: Callable[[], Awaitable[None]]) -> None:
+        async def phase(name: str, times: int, act: Callable[[], Awaitable[None]], may_send_away: bool = False) -> None:
             """
             Do it so often, under load, and say how it went.
             """
             before, lost, died, rested = sum(load.done.values()), len(load.lost), load.died, load.rested
+            away = load.away
             start = time.monotonic()
             for _ in range(times):
                 await act()
@@ -465,47 +629,60 @@ async def run(arguments: argparse.Namespace, directory: Path) -> int:
             print(
                 f"{name:>20} x {times:<4} {time.monotonic() - start:6.1f} s {asked:8} answered "
                 f"{len(load.lost) - lost:4} lost {load.died - died:4} died with a worker "
-                f"{load.rested - rested:4} closed at rest",
+                f"{load.rested - rested:4} closed at rest {load.away - away:4} sent away",
                 flush=True,
             )
+            if load.away > away and not may_send_away:
+                problems.append(f"{name}: {load.away - away} connections were sent away")
 
         async def nothing() -> None:
             await asyncio.sleep(0.5)
 
-        await phase("nothing", arguments.rests, nothing)
-        sizes = [server.size()]
+        async def reload() -> None:
+            await server.reload()
+            await check_in_force(server, load)
+
+        sizes: dict[str, tuple[float, int]] = {}
+        looks = 2 * arguments.rests + 1
         half = arguments.reloads // 2
-        await phase("reload", half, server.reload)
-        sizes.append(server.size())
-        await phase("reload", arguments.reloads - half, server.reload)
-        sizes.append(server.size())
+        await phase("nothing", arguments.rests, nothing)
+        await phase("reload", 2, reload)  # so that each kind of listener, log and pool has been there once
+        sizes["before"] = await server.settled(looks)
+        await phase("reload", half, reload)
+        sizes["half of the reloads"] = await server.settled(looks)
+        await phase("reload", arguments.reloads - half, reload)
+        sizes["the reloads"] = await server.settled(looks)
         if arguments.workers > 1:
             await phase("kill -9", arguments.kills, lambda: server.kill(load))
-            await phase("rolling restart", arguments.restarts, server.restart_workers)
-        await phase("upgrade", arguments.upgrades, server.upgrade)
-        await phase("nothing", arguments.rests, nothing)
-        sizes.append(server.size())
+            sizes["the kills"] = await server.settled(looks)
+            await phase("rolling restart", arguments.restarts, server.restart_workers, may_send_away=True)
+        await phase("upgrade", arguments.upgrades, server.upgrade, may_send_away=True)
+        await phase("nothing", arguments.rests, nothing, may_send_away=True)
+        sizes["the end"] = await server.settled(looks)
         load.going = False
-        await asyncio.wait(clients, timeout=PATIENCE * 2)
+        done, late = await asyncio.wait(clients, timeout=PATIENCE * 2)
+        problems += [f"a client has ended: {each.exception()!r}" for each in done if each.exception() is not None]
+        problems += ["a client does not end"] * len(late)
         seconds = time.monotonic() - began
     finally:
         load.going = False
         server.stop()
-        behind.close()
-        echoing.close()
+        for each in backends.values():
+            each.close()
     total = sum(load.done.values())
     print(f"{total} answers in {seconds:.0f} s: {dict(sorted(load.done.items()))}")
-    print(f"{load.away} WebSockets were told to go away (1001)")
-    print("MiB and descriptors before, after half of the reloads, after the other, at the end:", *sizes)
-    for each in load.lost[:20]:
-        print("lost:", each)
-    problems = len(load.lost)
+    print("MiB and descriptors:", ", ".join(f"{when} {size[0]:.1f} {size[1]}" for when, size in sizes.items()))
+    problems += [f"lost: {each}" for each in load.lost[:20]]
+    problems += [f"{path!r} has arrived {times} times" for path, times in ARRIVED.items() if times > 1]
+    memory, descriptors = sizes.pop("before")
+    for when, size in sizes.items():
+        if size[0] > memory * (1 + MORE_MEMORY) or size[1] > descriptors + MORE_DESCRIPTORS:
+            problems.append(f"it has grown, after {when}")
     if load.rested > total // 1000:
-        print(f"{load.rested} connections were closed at rest, more than one request in a thousand")
-        problems += 1
+        problems.append(f"{load.rested} connections were closed at rest, more than one request in a thousand")
     if "Traceback" in server.text():
-        print(server.text())
-        problems += 1
+        problems.append("there is a traceback in the log")
+    print(*problems, sep="\n")
     if problems and arguments.verbose:
         print(server.text())
     return 1 if problems else 0

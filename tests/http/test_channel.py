@@ -4,7 +4,11 @@ Tests for L{twistginx.http.channel} and L{twistginx.http.request}: conversations
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.testing import AccumulatingProtocol
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
 
 from tests.http.conversation import GET, OK, ConversationTestCase, Stage
 from twistginx.http.channel import LINGER
@@ -989,10 +993,24 @@ class TakeOverTests(ConversationTestCase):
         self.assertEqual(tunnel.data, b"early late")
         self.assertIsNone(self.wire.producer)
         self.assertEqual((self.record.status, self.record.reason), (101, ""))
-        self.assertEqual((self.listener.connections, len(self.ticker)), (set(), 0))
+        self.assertEqual(len(self.ticker), 0)
         self.lose()
         self.assertTrue(tunnel.closed)
         self.assertEqual(len(self.records), 1)
+
+    def test_counted(self) -> None:
+        """
+        The listener knows of it, whatever has taken over: it is waited for, cut in the end, and forgotten when it ends.
+        """
+        tunnel = self.upgraded()
+        self.assertEqual(len(self.listener.connections), 1)
+        (guest,) = self.listener.connections
+        guest.drain()
+        self.assertFalse(self.wire.disconnecting)
+        self.assertIs(guest.transport, tunnel.transport)
+        self.lose()
+        self.assertTrue(tunnel.closed)
+        self.assertEqual(self.listener.connections, set())
 
     def test_reading_goes_on(self) -> None:
         """
@@ -1038,6 +1056,53 @@ class TakeOverTests(ConversationTestCase):
         self.send(b"frame")
         self.assertEqual(tunnel.data, b"frame")
         self.assertEqual((self.answer().status, self.record.status), (101, 101))
+        (guest,) = self.listener.connections
+        codes = []
+        tunnel.loseConnection = codes.append
+        guest.drain()
+        self.assertEqual(codes, [1001])
+
+    def test_taken_away(self) -> None:
+        """
+        Autobahn's WebSocketResource helps itself to the transport, and leaves None: it is counted, asked to end, and
+        forgotten like any other.
+        """
+        tunnel: Any = AccumulatingProtocol()
+        codes: list[int] = []
+        tunnel.sendCloseFrame = codes.append
+
+        class Autobahn(Resource):
+            isLeaf = True
+
+            def render(self, request: Any) -> Any:
+                transport, request.channel.transport = request.channel.transport, None
+                transport.protocol = tunnel
+                tunnel.makeConnection(transport)
+                tunnel.dataReceived(b"GET")
+                transport.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+                return NOT_DONE_YET
+
+        self.serve(Route("app", Autobahn()))
+        self.connect(self.WEBSOCKET + b" early")
+        self.send(b" late")
+        self.assertEqual(tunnel.data, b"GET early late")
+        self.assertEqual((tunnel.made, self.record.status, len(self.ticker)), (1, 101, 0))
+        (guest,) = self.listener.connections
+        guest.drain()
+        self.assertEqual(codes, [1001])
+        self.lose()
+        self.assertTrue(tunnel.closed)
+
+    def test_fault_of_an_app(self) -> None:
+        """
+        An app that cannot be asked to end is logged, and keeps nobody else from ending.
+        """
+        tunnel = AccumulatingProtocol()
+        self.stage.act = lambda request: request.channel._protocolUpgradeForWebsockets(tunnel)
+        self.connect(self.WEBSOCKET)
+        (guest,) = self.listener.connections
+        guest.drain()
+        self.expected_errors = [AttributeError]
 
     def test_not_asked_for(self) -> None:
         """
@@ -1062,6 +1127,17 @@ class DrainTests(ConversationTestCase):
     """
     A connection ends when its current work is done.
     """
+
+    def test_doing(self) -> None:
+        """
+        It can say what it is doing, without what is in a query.
+        """
+        self.stage.act = None
+        self.connect()
+        self.assertEqual(self.channel.doing, "in no request")
+        self.send(b"GET /slow?token=secret HTTP/1.1\r\nHost: a\r\n\r\n")
+        self.assertEqual(self.channel.doing, "in GET /slow")
+        self.request().respond(OK)
 
     def test_idle(self) -> None:
         """

@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
@@ -26,6 +26,7 @@ class KeyTests(SynchronousTestCase):
     What a socket is known by.
     """
 
+    @settings(suppress_health_check=[HealthCheck.too_slow])  # a busy machine's fault
     @given(st.text(), st.integers(0, 65535), st.binary())
     def test_text(self, interface: str, port: int, path: bytes) -> None:
         """

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from hypothesis import given, settings, strategies
 from twisted.internet import reactor
+from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import quoteStringArgument, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from twistginx.net.listener import Listener, ListenError, with_backlog
@@ -185,13 +187,23 @@ class ListenerTests(SynchronousTestCase):
 
     def test_abort(self):
         """
-        Every open connection is cut, and counted.
+        Every open connection is cut, and counted; the log says whose they were, and what they were doing, of so many
+        that it can be read.
         """
         self.listener.frontend = Greeter()
-        connection = self.listener.buildProtocol(None)
-        connection.makeConnection(StringTransport())
-        self.assertEqual(self.listener.abort(), 1)
-        self.assertTrue(connection.transport.disconnected or connection.transport.aborting)
+        connections = []
+        for number in range(25):
+            connections.append(self.listener.buildProtocol(None))
+            connections[-1].makeConnection(StringTransport(peerAddress=IPv4Address("TCP", "192.0.2.7", number)))
+            connections[-1].doing = f"in GET /{number}"
+        with capturedLogs() as logs:
+            self.assertEqual(self.listener.abort(), 25)
+        for connection in connections:
+            self.assertTrue(connection.transport.disconnected or connection.transport.aborting)
+        texts = {formatEvent(event) for event in logs}
+        every = {f"{self.listener.endpoint}: 192.0.2.7:{number} is cut off, in GET /{number}" for number in range(25)}
+        self.assertEqual((len(texts), len(logs)), (20, 20))
+        self.assertLess(texts, every)
 
     def refusal(self, endpoint, error=None):
         """

@@ -8,6 +8,7 @@ import sys
 from types import SimpleNamespace
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRefusedError, DNSLookupError, TimeoutError
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.proxy import ReverseProxyResource
@@ -19,6 +20,7 @@ from twistginx.errors import ConfigError
 from twistginx.http import requestid
 from twistginx.http.message import Reply
 from twistginx.interfaces import IResourceModule, IStreaming
+from twistginx.net.crowd import Crowd
 from twistginx.resources import proxy
 from twistginx.routing.router import RouteTimeouts
 from twistginx.testing import MemoryServer
@@ -900,6 +902,22 @@ class UpgradeTests(ProxyCase):
         peer.failures = 4
         self.asks(UPGRADE).says(SWITCH)
         self.assertEqual(peer.failures, 0)
+
+    def test_counted(self) -> None:
+        """
+        The listener knows of the tunnel for as long as one side is there, and whose it is.
+        """
+        crowd, client = Crowd(), IPv4Address("TCP", "10.0.0.1", 1)
+        self.begin()
+        self.conversation.listener.connections = crowd
+        self.assertEqual(crowd.count(client), 0)
+        server = self.asks(UPGRADE)
+        server.says(SWITCH)
+        self.assertEqual((len(crowd), crowd.count(client)), (1, 1))
+        self.client.leaves()
+        self.assertEqual(len(crowd), 1)
+        server.leaves()
+        self.assertEqual((len(crowd), crowd.count(client)), (0, 0))
 
     def test_sent_too_early(self) -> None:
         """

@@ -55,9 +55,7 @@ class HandoverTests(SynchronousTestCase):
         self.outcome = Successor(self.reactor).start(sockets)
         predecessor = Predecessor.from_environment(self.reactor.environment)
         assert predecessor is not None
-        for descriptor in predecessor.sockets.values():
-            assert isinstance(descriptor, int)
-            self.addCleanup(os.close, descriptor)
+        self.addCleanup(predecessor.close_sockets)
         return predecessor
 
     def turn(self) -> None:
@@ -149,6 +147,19 @@ class PidFileTests(SynchronousTestCase):
         PidFile(self.options).step_aside()
         self.assertEqual((self.path.exists(), self.aside.read_text()), (False, "1"))
         self.assertEqual(self.options, {"pidfile": str(self.aside)})
+
+    def test_aside_of_two(self) -> None:
+        """
+        That of the process that we have replaced, and that still drains, is left alone.
+        """
+        self.path.write_text("2")
+        self.aside.write_text("1")
+        file = PidFile(self.options)
+        file.step_aside()
+        self.assertEqual(self.aside.read_text(), "1")
+        self.aside.unlink()  # it ends
+        file.step_back()
+        self.assertEqual(self.path.read_text(), "2")
 
     def test_back(self) -> None:
         """

@@ -8,7 +8,7 @@ import os
 from types import SimpleNamespace
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -34,7 +34,11 @@ class UpgradingTests(SynchronousTestCase):
         with open(self.pid_file, "w") as file:
             file.write("1")
         self.program: Any = SimpleNamespace(
-            listeners={}, stopping=False, generation=object(), twistd={"pidfile": self.pid_file}
+            listeners={},
+            stopping=False,
+            generation=object(),
+            twistd={"pidfile": self.pid_file},
+            changing=DeferredLock(),
         )
         self.upgrading = Upgrading(self.program, Reactor())
 
@@ -52,6 +56,19 @@ class UpgradingTests(SynchronousTestCase):
         for _ in range(3):
             self.assertIn("cannot be started: [Errno 2] No such file or directory", self.upgrade())
         self.assertEqual(len(os.listdir("/proc/self/fd")), before)
+
+    def test_after_a_reload(self) -> None:
+        """
+        It waits for a reload that runs, so that the new process has the sockets that there are then; another one that
+        is ordered meanwhile is refused.
+        """
+        self.successResultOf(self.program.changing.acquire())
+        upgrading = Deferred.fromCoroutine(self.upgrading.upgrade())
+        self.assertNoResult(upgrading)
+        self.assertIn("already", self.upgrade())
+        self.program.changing.release()
+        self.assertIn("cannot be started", self.successResultOf(upgrading).text)
+        self.assertFalse(self.program.changing.locked)
 
     def test_pid_file_of_root(self) -> None:
         """

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 import twistginx.workers.crew
 from twistginx.workers.crew import BEAT, Crew
 from twistginx.workers.process import Surroundings
-from twistginx.workers.wire import RefusalError
+from twistginx.workers.wire import GoneError, RefusalError
 
 
 class Process:
@@ -247,6 +247,29 @@ class CrewTests(SynchronousTestCase):
         workers = self.begin()
         workers[0].order = lambda *_: (workers[0].die(), fail(RefusalError("is gone")))[1]  # type: ignore[method-assign]
         self.assertEqual(self.run_(self.crew.all("prepare")), ([{"worker": 2}], []))
+
+    def test_line_ends_before_death_is_heard_of(self) -> None:
+        """
+        The same when its end of the line is gone, and its death has not been heard of yet.
+        """
+        workers = self.begin()
+        workers[0].outcome = GoneError("worker 1 is gone")
+        self.assertEqual(self.run_(self.crew.all("prepare")), ([{"worker": 2}], []))
+        self.run_(self.crew.insist("commit"))
+        self.assertFalse(workers[0].killed)
+
+    def test_insist(self) -> None:
+        """
+        One that cannot do what all others have done is killed, and replaced; one that has died meanwhile, just that.
+        """
+        workers = self.begin(3)
+        workers[1].outcome = RefusalError("out of order")
+        workers[2].order = lambda *_: (workers[2].die(), fail(RefusalError("is gone")))[1]  # type: ignore[method-assign]
+        self.run_(self.crew.insist("commit"))
+        self.assertEqual([each.killed for each in workers[:3]], [False, True, False])
+        self.assertIn("worker 2, process 1001, could not commit, and is killed: out of order", self.said)
+        self.clock.advance(1)
+        self.assertEqual(self.numbers(), [1, 2, 3])
 
     def test_held(self) -> None:
         """

@@ -10,14 +10,19 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import LogLevel, capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from twistginx.build.generation import Generation, Runtime
 from twistginx.build.prepare import prepare
 from twistginx.errors import ConfigError
+from twistginx.net.inheritance import Binder
+from twistginx.net.listener import Listener
 from twistginx.net.timers import Ticker
 from twistginx.registry import Registry
 from twistginx.service.opening import Opening, RefusedError
+from twistginx.shared.embedded import EmbeddedStore
 from twistginx.workers.master import Master, count_of_workers
 
 
@@ -49,6 +54,9 @@ class Crew:
         self.orders.append((name, details))
         self.held_at_order = self.held
         return ([{"worker": 1}], self.reasons if name in ("prepare", "control") else [])
+
+    async def insist(self, name: str) -> None:
+        self.orders.append((name, None))
 
 
 CONFIG = """
@@ -114,6 +122,20 @@ class MasterTests(SynchronousTestCase):
         self.assertEqual((self.crew.size, self.crew.timeout, self.crew.drain, self.crew.held), (3, 7.0, 9.0, 0))
         self.assertEqual(self.crew.held_at_resize, 1)
 
+    def test_size_of_memory(self) -> None:
+        """
+        The memory that workers share keeps its size; who changes it is told.
+        """
+        self.successResultOf(self.put_in_force())
+        with capturedLogs() as logs:
+            self.successResultOf(self.put_in_force())
+            self.write(more='[shared]\nsize = "32MiB"')
+            self.successResultOf(self.put_in_force())
+        self.assertEqual(
+            [event["log_format"] for event in logs if event["log_level"] is LogLevel.warn],
+            ["[shared].size: another size takes a restart, or an upgrade (SIGUSR2)"],
+        )
+
     def test_refused(self) -> None:
         """
         When one cannot, all forget it, and the reasons are given once each.
@@ -139,6 +161,25 @@ class MasterTests(SynchronousTestCase):
         failure = self.failureResultOf(Deferred.fromCoroutine(self.master.put_in_force(opening)), RefusedError)
         self.assertIn("onion:80: workers cannot share this kind of endpoint", str(failure.value))
         self.assertEqual(self.crew.orders, [])
+
+    def test_beginning_while_a_listener_goes(self) -> None:
+        """
+        A worker that begins when a reload has just been committed is given no socket that is about to be closed: the
+        number of its descriptor would be another one's when it is sent.
+        """
+        binder = Binder(MemoryReactorClock())
+        opening = Opening(self.master.prepare(), {})
+        (wanted,) = opening.generation.listeners
+        self.master.runtime.memory = EmbeddedStore.create(1 << 20, 4)
+        self.addCleanup(self.master.runtime.memory.close)
+        self.master._use(opening.generation, opening)
+        for endpoint in ("tcp:0:interface=127.0.0.2", wanted):
+            listener = self.master.listeners[endpoint] = Listener(binder, endpoint)
+            self.successResultOf(listener.open())
+            self.addCleanup(listener.port.socket.close)
+        _, sockets = self.master._beginning(1)
+        ours = self.master.listeners[wanted].port.fileno()
+        self.assertEqual([number for key, number in sockets if key != "memory"], [ours])
 
     def test_commands(self) -> None:
         """

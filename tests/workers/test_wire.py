@@ -12,7 +12,7 @@ from twisted.protocols.amp import ASK
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from twistginx.workers.wire import Line, RefusalError
+from twistginx.workers.wire import GoneError, Line, RefusalError
 
 
 class Wire:
@@ -134,10 +134,14 @@ class LineTests(SynchronousTestCase):
         When the other end goes, what it owed fails, and so does what is asked after that.
         """
         self.outcome = Deferred()
+        again: list[Deferred[Any]] = []
         waiting = self.master.order("do")
+        waiting.addErrback(lambda why: (again.append(self.master.order("do", {}, [("a", 7)])), why)[1])
+        self.wires[self.master].sendFileDescriptor = None  # type: ignore[assignment, method-assign]  # it is closed
         self.flush()
         self.master.connectionLost(Failure(ConnectionDone()))
         self.failureResultOf(waiting, ConnectionDone)
+        self.failureResultOf(again[0], GoneError)
         self.successResultOf(self.master.lost)
         self.failureResultOf(self.master.order("do"), RefusalError)
         self.master.say("a", 1)

@@ -4,19 +4,22 @@ What one configuration has that another has not, in a line for the log.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
-from attrs import asdict
+from attrs import asdict, fields
 
-from twistginx.config.schema import Root
+from twistginx.config.address import is_listener_name
+from twistginx.config.schema import Listener, Root, Site, Stream
 
 
 def changes(old: Root, new: Root) -> str:
     """
     What is new (``+``), different (``~``) and gone (``-``): ``listeners +tcp:8081; upstreams ~app -old``.
 
-    Only what is written is compared: a file that is served may have changed without this.
+    Compared is what is written, and what is in the files that it names: certificates, keys, passwords.  What is served
+    may have changed without this.
     """
     found = []
     for kind, named in _PARTS:
@@ -29,18 +32,49 @@ def changes(old: Root, new: Root) -> str:
     return "; ".join(found) or "nothing is another"
 
 
+#: What makes an address another listener than it was; not what it is called.
+_OPTIONS: Final = tuple(each for each in fields(Listener) if each.name not in ("name", "endpoint"))
+
+#: The options of one that has no table.
+_PLAIN: Final = tuple(each.default for each in _OPTIONS)
+
+
 def _listeners(root: Root) -> dict[str, Any]:
     sites = [listen for site in root.sites for listen in (*site.listen, *site.listen_tls)]
     streams = [listen for stream in root.streams for listen in stream.listen]
-    return dict.fromkeys(root.endpoint_of(listen) for listen in (*sites, *streams))
+    return {root.endpoint_of(listen): _options(root, listen) for listen in (*sites, *streams)}
+
+
+def _options(root: Root, listen: str) -> tuple[Any, ...]:
+    if not is_listener_name(listen):
+        return _PLAIN
+    return tuple(getattr(root.listeners[listen], each.name) for each in _OPTIONS)
+
+
+def _named(served: Iterable[tuple[Sequence[str], Site | Stream]]) -> dict[str, Any]:
+    """
+    By what they are called; where several are called the same, all together.
+    """
+    found: dict[str, Any] = {}
+    for words, each in served:
+        found.setdefault(", ".join(words), []).append(each)
+    return found
 
 
 def _sites(root: Root) -> dict[str, Any]:
-    return {", ".join(site.names or (*site.listen, *site.listen_tls)): site for site in root.sites}
+    return _named((site.names or (*site.listen, *site.listen_tls), site) for site in root.sites)
 
 
 def _streams(root: Root) -> dict[str, Any]:
-    return {", ".join(stream.listen): stream for stream in root.streams}
+    return _named((stream.listen, stream) for stream in root.streams)
+
+
+def _files(root: Root) -> dict[str, Any]:
+    base = root.source.files[0].base if root.source.files else Path()
+    return {
+        str(path.relative_to(base) if path.is_relative_to(base) else path): content
+        for path, content in root.source.contents.items()
+    }
 
 
 #: The kinds of things there are, and how each finds its own by name.
@@ -56,4 +90,5 @@ _PARTS: Final[tuple[tuple[str, Callable[[Root], dict[str, Any]]], ...]] = (
     ("shared", lambda root: {} if root.shared is None else {root.shared.name: root.shared}),
     ("sites", _sites),
     ("streams", _streams),
+    ("files", _files),
 )

@@ -210,8 +210,7 @@ def _literal_of(text: str) -> bytes:
         plain = piece if piece not in _MEANT else ""
         if len(piece) == len(r"\.") and piece[0] == "\\" and not piece[1].isalnum():
             plain = piece[1]
-        # What repeats it may stand behind a group of flags, which is nothing: "/(?i)?".
-        if len(plain) != 1 or after in ("?", "*", "{") or (after.startswith("(?") and after[-1] == ")"):
+        if len(plain) != 1 or after in ("?", "*", "{"):
             break
         literal += plain.encode("utf-8", "surrogateescape")
         if after == "+":

@@ -11,6 +11,7 @@ listener's live frontend for each request anew: that is all that a reload has to
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from sys import maxsize
 from typing import TYPE_CHECKING, Any
 
@@ -27,8 +28,10 @@ from twistginx.http.message import RequestHead
 from twistginx.http.parser import RequestParser
 from twistginx.http.request import Request
 from twistginx.http.wire import CONTINUE
+from twistginx.net.guest import Guest
 from twistginx.net.handover import hand_over
 from twistginx.net.proxyprotocol import ProxyHeader
+from twistginx.net.relay import RelayEnd
 from twistginx.net.timers import NEVER
 
 if TYPE_CHECKING:
@@ -39,6 +42,12 @@ LINGER = 5.0
 
 #: How long, in seconds, the rate of a body is averaged over.
 RATE_WINDOW = 30.0
+
+#: The status of a WebSocket that is closed because we go (RFC 6455 section 7.4.1).
+_GOING_AWAY = 1001
+
+#: Characters of a path in the log of what was cut, at most.
+_LOGGED = 200
 
 #: Bytes that a client may send after an upgrade request before that is answered.
 _LEFTOVER = 65536
@@ -424,9 +433,13 @@ class Channel(Protocol):
         """
         self.transport.writeSequence(pieces)
 
-    def take_over(self, protocol: IProtocol) -> None:
+    def take_over(self, protocol: IProtocol, leave: Callable[[], object] | None = None) -> None:
         """
         HTTP has ended on this connection; ``protocol`` has it from here.
+
+        A relay's end sees to it itself that the listener knows of it, because a relay is not over when one side is.
+
+        :param leave: asks an app to end, when the listener drains.
         """
         parser = self._parser
         rest = parser.leftover
@@ -441,7 +454,10 @@ class Channel(Protocol):
         if not self._reading:
             self._reading = True
             transport.resumeProducing()
-        hand_over(self, protocol)
+        if not isinstance(protocol, RelayEnd):
+            Guest(protocol, transport, self.listener.connections, leave)
+        if getattr(transport, "protocol", None) is not protocol:
+            hand_over(self, protocol)
         if rest:
             protocol.dataReceived(rest)
 
@@ -465,6 +481,17 @@ class Channel(Protocol):
         self.request = None
         self._body = None
         self.transport.abortConnection()
+
+    @property
+    def doing(self) -> str:
+        """
+        What is being answered, for the log; without the query, which may hold what is nobody's business.
+        """
+        request = self.request
+        if request is None:
+            return "in no request"
+        path = request.uri.partition(b"?")[0].decode("latin-1")
+        return f"in {request.method.decode('latin-1')} {path[:_LOGGED]}"
 
     def cut(self) -> None:
         """
@@ -521,7 +548,20 @@ class Channel(Protocol):
         assert request is not None
         request.status = 101
         request.started = True
-        request.take_over(protocol)
+        request.take_over(protocol, lambda: protocol.loseConnection(_GOING_AWAY))  # type: ignore[attr-defined]
+
+    def taken_away(self, request: Request, transport: Any) -> None:
+        """
+        A resource has helped itself to our transport, as Autobahn's WebSocketResource does, and left us None.
+
+        It has connected its protocol already, and given it the request to answer.
+        """
+        self.transport = transport
+        protocol = getattr(transport, "wrappedProtocol", None) or transport.protocol
+        request.status = 101
+        request.started = True
+        close = getattr(protocol, "sendCloseFrame", None)
+        request.take_over(protocol, None if close is None else lambda: close(_GOING_AWAY))
 
     @property
     def site(self) -> Any:

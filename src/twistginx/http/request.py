@@ -392,7 +392,11 @@ class Request(Response):
             found = self.site.getResourceFor(self)
             if resource._IEncodingResource.providedBy(found):
                 self._encoder = found.getEncoder(self)
+            channel = self.channel
+            transport = channel.transport
             self.render(found)
+            if channel.transport is None:
+                channel.taken_away(self, transport)
         except Exception:
             self.processingFailed(Failure())
 

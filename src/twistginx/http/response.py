@@ -496,14 +496,16 @@ class Response(Ending):
             return  # it is not worth the response that comes after it
         self.channel.write(block + b"\r\n")
 
-    def take_over(self, protocol: IProtocol) -> None:
+    def take_over(self, protocol: IProtocol, leave: Callable[[], object] | None = None) -> None:
         """
         After a 101 was sent by ``start``: HTTP has ended, ``protocol`` has the connection, and all bytes that followed.
+
+        :param leave: asks ``protocol`` to end, when the listener drains; None: it ends when it likes, or is cut.
         """
         channel = self.channel
         self.watcher = None
         self._finished(done=False)
-        channel.take_over(protocol)
+        channel.take_over(protocol, leave)
 
     # Failure.
 

@@ -143,14 +143,17 @@ class Refusals:
             level,
             "{endpoint}: {peer} was turned away: {why}{more}",
             endpoint=self._endpoint,
-            peer=_name_of(peer),
+            peer=name_of(peer),
             why=why,
             word=word,
             more=f" ({untold} more since the last of these lines)" if (untold := self._untold.pop(word, 0)) else "",
         )
 
 
-def _name_of(address: Any) -> str:
+def name_of(address: Any) -> str:
+    """
+    A client, for the log.
+    """
     host = getattr(address, "host", None)
     if host is None:
         return "a client on a UNIX socket"

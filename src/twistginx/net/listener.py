@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import socket
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -22,13 +23,13 @@ from twisted.internet.interfaces import (
 )
 from twisted.internet.protocol import Factory
 from twisted.internet.task import deferLater
-from twisted.logger import LogLevel
+from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from twistginx.errors import TwistginxError
 from twistginx.net.activation import mismatch
-from twistginx.net.capacity import Capacity, Limit, Refusals
+from twistginx.net.capacity import Capacity, Limit, Refusals, name_of
 from twistginx.net.crowd import Crowd
 from twistginx.net.proxyprotocol import ProxyHeader
 
@@ -38,15 +39,21 @@ BACKLOG: Final = 4096
 #: Seconds that a connection without work is left open when it is drained, where there are as many.
 PARTING: Final = 1.0
 
+#: Connections that are named when a listener cuts all, at most.
+_TOLD: Final = 20
+
 #: Seconds between two looks at whether the last connection has ended.
 _LOOK: Final = 0.05
 
 #: The endpoint kinds that take a backlog, and how many values without a name stand before it.
 _TAKES_BACKLOG: Final = {"tcp": 2, "tcp6": 1, "unix": 2, "ssl": 5}
 
+#: Somebody else has the address, or another listener.
+IN_USE: Final = "address already in use"
+
 #: What the errors of bind(2) mean to whoever wrote the configuration.
 _MEANINGS: Final = {
-    errno.EADDRINUSE: "address already in use",
+    errno.EADDRINUSE: IN_USE,
     errno.EADDRNOTAVAIL: "no interface of this machine has that address",
     errno.EAFNOSUPPORT: "this machine does not have that address family",
     errno.EBADF: "the inherited socket is not open",
@@ -54,6 +61,9 @@ _MEANINGS: Final = {
     errno.ENOENT: "there is no such directory",
     errno.ENOTDIR: "there is no such directory",
 }
+
+
+_log = Logger(namespace="twistginx.net")
 
 
 class ListenError(TwistginxError):
@@ -68,7 +78,7 @@ class Listener(Factory):
     A bound address.  It owns a port, and outlives generations.
 
     :ivar endpoint: the server endpoint string.
-    :ivar backlog: what it was bound with, unless the endpoint string says its own.
+    :ivar backlog: how many connections the kernel holds, unless the endpoint string says so itself.
     :ivar frontend: what serves its connections (``build_protocol(listener, address)``), swapped at commit.  None before
         the first commit: connections that come so early are closed.
     :ivar tls: the ``net.tls.TLSServer`` that stands between, swapped at commit; None for plain text.
@@ -143,6 +153,21 @@ class Listener(Factory):
             return maybeDeferred(lambda: None)
         return maybeDeferred(port.stopListening).addCallback(lambda _: None)
 
+    def queue(self, backlog: int) -> bool:
+        """
+        Have the kernel hold so many connections from now on, where the endpoint string does not say how many.
+
+        :return: False when that takes another socket, because it is not known here.
+        """
+        sock = getattr(self._port, "socket", None)
+        if not isinstance(sock, socket.socket):
+            return False
+        self.backlog = backlog
+        if with_backlog(self.endpoint, backlog) != self.endpoint:
+            sock.listen(backlog)
+            self._port.backlog = backlog  # type: ignore[union-attr]  # for the next time that it begins to accept
+        return True
+
     def drain(self) -> None:
         """
         Ask every connection to end when its current work is done.
@@ -152,12 +177,19 @@ class Listener(Factory):
 
     def abort(self) -> int:
         """
-        Cut every connection.
+        Cut every connection, and say whose they were, and what they were doing.
 
         :return: how many there were.
         """
         connections = tuple(self.connections)
-        for connection in connections:
+        for number, connection in enumerate(connections):
+            if number < _TOLD:
+                _log.info(
+                    "{endpoint}: {peer} is cut off, {doing}",
+                    endpoint=self.endpoint,
+                    peer=name_of(connection.transport.getPeer()),
+                    doing=getattr(connection, "doing", "connected"),
+                )
             # One that knows what it is doing has a last word to log.
             getattr(connection, "cut", connection.transport.abortConnection)()
         for connection in tuple(self.leaving):
@@ -302,7 +334,7 @@ def _meaning(error: BaseException | None, endpoint: str) -> str:
         error = error.socketError
         if not isinstance(error, OSError):
             # The UNIX port's lock file: its holder is alive.
-            return f"address already in use ({error})"
+            return f"{IN_USE} ({error})"
     if isinstance(error, OSError):
         if error.errno in (errno.EACCES, errno.EPERM):
             unix = endpoint.startswith("unix:")

@@ -174,6 +174,9 @@ class RelayEnd:
 
     other: RelayEnd
 
+    #: For the log.
+    doing = "in a tunnel"
+
     def __init__(self, relay: Relay, broke: str) -> None:
         self.relay = relay
         self.broke = broke

@@ -94,6 +94,9 @@ class ServerTLS(TLSLayer):
 
     __slots__ = ("_connections", "_reader", "_table", "context", "hello")
 
+    #: For the log.
+    doing = "in a handshake"
+
     def __init__(
         self,
         protocol: IProtocol,

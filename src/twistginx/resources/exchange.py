@@ -128,11 +128,12 @@ class Exchange(Attempts):
         made = WebSocketRelay if (head.first(b"upgrade") or b"").lower() == b"websocket" else Relay
         relay = made(connection.ticker, max(QUIET, self._patience.idle), ended)
         request.tunnel = over
-        tunnels.add(relay.left)
         hand_over(connection, relay.right)
         if rest:
             relay.right.dataReceived(rest)
         request.take_over(relay.left)
+        if not relay.left.lost:
+            tunnels.add(relay.left)  # who is at its far end is known now
 
     # Flow control: the client reads, or does not.
 

@@ -15,7 +15,7 @@ from twistginx.build.generation import Generation
 from twistginx.errors import TwistginxError
 from twistginx.net.capacity import Capacity
 from twistginx.net.inheritance import Key, close_inherited, same_address, sockets_of
-from twistginx.net.listener import Listener, open_all
+from twistginx.net.listener import IN_USE, Listener, open_all
 from twistginx.net.port import UnixPort
 from twistginx.observe.errorlog import ErrorLog, TwistdLog
 
@@ -38,22 +38,26 @@ class Opening:
 
     An address that a listener of the old generation has, and the new one does not want, can go to a new listener: the
     same address with its socket and all who wait in it; one that overlaps (``tcp:80`` and ``tcp:80:interface=::1``)
-    beside it, until the old one is closed.
+    beside it, until the old one is closed.  So can what the process has had that this one is to replace.
 
     :ivar generation: what it is for.
     :ivar added: the listeners that are new, by key.
     :ivar error_log: the new error log, open; None when the one in force stays.
     """
 
-    def __init__(self, generation: Generation, live: Mapping[str, Listener]) -> None:
+    def __init__(
+        self, generation: Generation, live: Mapping[str, Listener], left: Mapping[Key, socket.socket] | None = None
+    ) -> None:
         """
         :param live: the listeners that there are.
+        :param left: the sockets of the process that we are to replace; still the caller's.
         """
         self.generation = generation
         self.added: dict[str, Listener] = {}
         self.error_log: ErrorLog | None = None
         self._live = live
         self._going = [listener for key, listener in live.items() if key not in generation.listeners]
+        self._spare = {**(left or {}), **dict(sockets_of(self._going))}
         self._log_is_new = False
 
     async def bind(self, reactor: Any, capacity: Capacity) -> None:
@@ -79,20 +83,25 @@ class Opening:
         if not listeners:
             return []
         if inherited is None:  # a reactor that is not ours
-            reasons = await open_all(listeners)
-            gone = ", ".join(sorted(listener.endpoint for listener in self._going))
-            if reasons and gone:
-                reasons.append(f"only a restart can give another listener the address of one that goes ({gone})")
-            return reasons
+            return self._explained(await open_all(listeners))
         offered = self._offer(inherited)
         try:
             reasons = await open_all(listeners)
-            if reasons and self._going:
+            if reasons and self._spare:
                 offered |= self._offer(inherited)
                 with self._sharing(reactor):
                     reasons = await open_all(listeners)
         finally:
             close_inherited({key: inherited.pop(key) for key in offered if key in inherited})
+        return self._explained(reasons)
+
+    def _explained(self, reasons: list[str]) -> list[str]:
+        """
+        Reasons, and what they may have to do with listeners that go.
+        """
+        gone = ", ".join(sorted(listener.endpoint for listener in self._going))
+        if gone and any(IN_USE in reason for reason in reasons):
+            return [*reasons, f"only a restart can give another listener the address of one that goes ({gone})"]
         return reasons
 
     def _offer(self, inherited: dict[Key, socket.socket | int]) -> set[Key]:
@@ -100,7 +109,7 @@ class Opening:
         The sockets of those that go, to those that come to the same address.
         """
         offered = set()
-        for key, sock in sockets_of(self._going):
+        for key, sock in self._spare.items():
             for same in same_address(key):
                 if same not in inherited:
                     inherited[same] = sock.dup()
@@ -112,7 +121,7 @@ class Opening:
         """
         Addresses may overlap those of the listeners that go, and nobody else's.
         """
-        going = [sock for key, sock in sockets_of(self._going) if key[0] == "tcp"]
+        going = [sock for key, sock in self._spare.items() if key[0] == "tcp"]
         _share(going, True)
         reactor.sharing = True
         try:

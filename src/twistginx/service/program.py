@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from twisted.application.service import Service as TwistedService
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import ILogObserver, Logger
 
 from twistginx import __version__
@@ -18,7 +20,6 @@ from twistginx.build.generation import Generation, Runtime
 from twistginx.build.prepare import prepare
 from twistginx.config.disk import Disk
 from twistginx.net.activation import unwanted
-from twistginx.net.inheritance import close_inherited
 from twistginx.net.listener import Listener
 from twistginx.net.timers import Ticker
 from twistginx.observe.counters import Counters
@@ -53,6 +54,8 @@ class Program(TwistedService):
     :ivar status: is told how we are.
     :ivar stopping: has the end begun?
     :ivar predecessor: the process that this one is to replace; None when there is none.
+    :ivar successor: the process that has replaced this one; None while there is none.
+    :ivar changing: is had by who reloads or upgrades: a successor is to begin with the sockets that there are.
     :ivar twistd: the options of ``twistd``, when that runs us.
     """
 
@@ -82,6 +85,8 @@ class Program(TwistedService):
         self.stopping = False
         self.predecessor: Predecessor | None = None
         self.twistd: MutableMapping[str, Any] = {}
+        self.changing = DeferredLock()
+        self.successor: int | None = None
         self.control = Control(reactor, self.follow)
         self._upgrading = Upgrading(self, reactor)
         self._watch = Watch(reactor, self._files_changed)
@@ -217,12 +222,13 @@ class Program(TwistedService):
 
         :raise RefusedError: when an address cannot be had.
         """
-        opening = Opening(generation, self.listeners)
+        predecessor = self.predecessor
+        opening = Opening(generation, self.listeners, None if predecessor is None else predecessor.sockets)
         try:
             await opening.bind(self.endpoint_reactor, self.runtime.capacity)
         finally:
-            if self.predecessor is not None:
-                close_inherited(self.endpoint_reactor.inherited)  # what it has had, and we do not want
+            if predecessor is not None:
+                predecessor.close_sockets()
         return opening
 
     def follow_configuration(self) -> None:
@@ -375,7 +381,8 @@ class Program(TwistedService):
             self.status.stopping(text, float(self.generation.drain_timeout))
             self._take_leave()
             await self.drain()
-            self._reactor.stop()
+            with suppress(ReactorNotRunning):  # SIGTERM has come meanwhile
+                self._reactor.stop()
 
 
 def names(listeners: Iterable[Listener]) -> str:

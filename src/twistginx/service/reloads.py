@@ -4,7 +4,10 @@ Reloads: one after the other, each as a whole or not at all.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from twisted.internet.defer import Deferred
@@ -46,10 +49,15 @@ class Reloads:
 
     async def _run(self) -> None:
         self._running = True
+        changing = self._program.changing
         try:
             while self._orders:
-                orders, self._orders = self._orders, []
-                outcome = await self._once()
+                await changing.acquire()
+                try:
+                    orders, self._orders = self._orders, []
+                    outcome = await self._once()
+                finally:
+                    changing.release()
                 for order in orders:
                     order.callback(outcome)
         finally:
@@ -58,6 +66,11 @@ class Reloads:
     async def _once(self) -> Outcome:
         program = self._program
         live = program.generation
+        if program.successor is not None:
+            # Ordered while that began, which may have read the files before they were changed.
+            with suppress(ProcessLookupError):
+                os.kill(program.successor, signal.SIGHUP)
+                return Outcome(True, f"process {program.successor} has taken over, and was told to reload")
         if program.stopping or live is None:
             return Outcome(False, "the server is not running")
         self._program.status.reloading()
@@ -76,11 +89,14 @@ class Reloads:
         return outcome
 
     async def _replace(self, old: Generation) -> str:
+        capacity = self._program.runtime.capacity
+        scarce = capacity.scarcity
         generation = self._program.prepare()
         opening = await self._program.bind(generation)
         try:
             self._check_running()
             opening.open_logs(self._program.error_log, old)
+            text = changes(old.root, generation.root)
             await self._program.put_in_force(opening)
         except BaseException:
             await opening.undo()
@@ -88,7 +104,8 @@ class Reloads:
         self._program.counters.reloads += 1
         for problem in generation.warnings:
             _log.warn("{problem}", problem=problem)
-        text = changes(old.root, generation.root)
+        if capacity.scarcity not in ("", scarce):
+            _log.warn("{scarcity}", scarcity=capacity.scarcity)
         _log.info("reloaded: {changes}", changes=text)
         self._program.follow_configuration()
         self._program.settle()

@@ -85,7 +85,7 @@ class Service(Program):
         self.listeners.update(opening.added)
         for key, plan in generation.listeners.items():
             listener = self.listeners[key]
-            if listener.backlog != plan.backlog:
+            if listener.backlog != plan.backlog and not listener.queue(plan.backlog):
                 _log.warn("{listener}: another backlog takes a restart", listener=listener.endpoint)
             plan.give_to(listener)
         self.adopt_error_log(opening)

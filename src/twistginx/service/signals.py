@@ -20,17 +20,34 @@ SIGNALS: Final[dict[int, Callable[[Program], object]]] = {
 }
 
 
+#: Signals that came while there was nobody to act on them.
+_early: Final[set[int]] = set()
+
+
+def hear_early() -> None:
+    """
+    From now on our signals are not the end of this process, which is what they mean to one that has not heard of them;
+    they are remembered for :func:`hear`.  A pid file can name us before we serve.
+    """
+    _early.clear()
+    for number in SIGNALS:
+        signal.signal(number, lambda number, _: _early.add(number))
+
+
 def hear(program: Program, reactor: Any) -> None:
     """
-    Have ``program`` act on our signals, from the reactor.
+    Have ``program`` act on our signals, from the reactor; also on those that came early.
     """
     for number, act in SIGNALS.items():
         _on(reactor, number, act, program)
+    while _early:
+        reactor.callFromThread(SIGNALS[_early.pop()], program)
 
 
 def hear_twice(program: Program, reactor: Any) -> None:
     """
-    A second SIGTERM or SIGINT means now; the first one what Twisted has made of it, which runs by now.
+    A second SIGTERM or SIGINT means now, and so does one while the program drains; the first one means what Twisted has
+    made of it, which runs by now.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         first = signal.getsignal(number)
@@ -49,10 +66,11 @@ def _twice(first: Callable[..., object], number: int) -> Callable[[Program], obj
     signals = iter((True,))
 
     def act(program: Program) -> None:
-        if next(signals, False):
+        first_time = next(signals, False)
+        if not first_time or program.stopping:
+            program.hurry()
+        if first_time:
             program.status.stopping("stopping")
             first(number, None)
-        else:
-            program.hurry()
 
     return act

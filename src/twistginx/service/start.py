@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twistginx.build.generation import Generation
 from twistginx.errors import TwistginxError
 from twistginx.net.capacity import raise_descriptor_limit
+from twistginx.net.inheritance import sockets_of
 from twistginx.net.port import UnixPort
 from twistginx.observe.sink import STANDARD
 from twistginx.service.opening import Opening, RefusedError
@@ -78,13 +79,12 @@ class Start:
         program = self._program
         self._first = first
         if program.predecessor is not None:
-            program.endpoint_reactor.inherited.update(program.predecessor.sockets)
+            program.predecessor.begins()
         program.runtime.capacity.descriptors = raise_descriptor_limit()
         self._binding = Deferred.fromCoroutine(program.bind(first))
-        self._binding.addErrback(self._cannot)
+        self._binding.addCallbacks(self._give_away, self._cannot)
         if self._failed is not None:
             raise self._failed
-        self._give_log_away()
 
     def serve(self) -> None:
         """
@@ -102,6 +102,15 @@ class Start:
         Deferred.fromCoroutine(self._serve(self._binding, self._first)).addErrback(unexpected)
 
     async def _serve(self, binding: Deferred[Opening | None], first: Generation) -> None:
+        # What is ordered meanwhile comes after this.
+        changing = self._program.changing
+        await changing.acquire()
+        try:
+            await self._serve_alone(binding, first)
+        finally:
+            changing.release()
+
+    async def _serve_alone(self, binding: Deferred[Opening | None], first: Generation) -> None:
         program = self._program
         opening = await binding
         del self._first  # it is to go when it is replaced
@@ -117,9 +126,10 @@ class Start:
         try:
             await program.put_in_force(opening)
         except RefusedError:
-            self._cannot(Failure())
+            failure = Failure()
+            await opening.undo()  # first, because a predecessor goes on as soon as it hears of it
+            self._cannot(failure)
             self._end_with_failure()
-            await opening.undo()
             return
         scarcity = program.runtime.capacity.scarcity
         if scarcity:
@@ -149,23 +159,31 @@ class Start:
                     listener.port.own()
             predecessor.serving()
 
-    def _give_log_away(self) -> None:
+    def _give_away(self, opening: Opening) -> Opening:
         """
-        ``twistd --uid`` has begun the error log as root.  Workers, and we ourselves after a rotation, are to write to
-        it as whom we are to be.
+        What ``twistd --uid`` has had us make as root is to be theirs as whom we are to be: the error log, because
+        workers, and we ourselves after a rotation, write to it; sockets, because only who has one may bind another
+        beside it, when a listener moves.
         """
-        log, options = self._program.error_log, self._program.twistd
+        program, options = self._program, self._program.twistd
         uid, gid = options.get("uid"), options.get("gid")
-        if log is None or log.path in STANDARD or (uid is None and gid is None):
-            return
-        with suppress(OSError):
-            os.chown(log.path, -1 if uid is None else uid, -1 if gid is None else gid)
+        if uid is None and gid is None:
+            return opening
+        log = program.error_log
+        ours: list[str | int] = [sock.fileno() for key, sock in sockets_of(opening.added.values()) if key[0] == "tcp"]
+        if log is not None and log.path not in STANDARD:
+            ours.append(log.path)
+        for each in ours:
+            with suppress(OSError):
+                os.chown(each, -1 if uid is None else uid, -1 if gid is None else gid)
+        return opening
 
     def _end_with_failure(self) -> None:
         """
         What takes its time has failed after twistd had called it a good start.  The reactor stops in order, and the
         exit status, which twistd does not let us say, is given at the very end.
         """
+        self._program.stopping = True
         atexit.register(os._exit, 1)
         self._reactor.callWhenRunning(self._reactor.stop)
 

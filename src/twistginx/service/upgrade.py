@@ -61,14 +61,15 @@ class Predecessor:
         :param connection: the sockets have been sent.
         """
         self._connection: socket.socket | None = connection
-        self.sockets: dict[Key, socket.socket | int] = {}
+        self.sockets: dict[Key, socket.socket] = {}
         while True:
             data, descriptors, _, _ = socket.recv_fds(connection, _LONGEST, _AT_ONCE)
             keys = json.loads(data) if data else None
             if not keys:
                 break
-            self.sockets.update(zip(map(key_of_text, keys), descriptors, strict=True))
-        self._say("begins", str(os.getpid()))
+            sockets = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+            self.sockets.update(zip(map(key_of_text, keys), sockets, strict=True))
+        self.begins()
 
     @classmethod
     def from_environment(cls, environment: MutableMapping[str, str] = os.environ) -> Predecessor | None:
@@ -81,6 +82,20 @@ class Predecessor:
         connection = socket.socket(fileno=int(descriptor))
         connection.set_inheritable(False)
         return cls(connection)
+
+    def begins(self) -> None:
+        """
+        Say who we are: once more when we may have become another process, as daemons do.
+        """
+        self._say("begins", str(os.getpid()))
+
+    def close_sockets(self) -> None:
+        """
+        We have duplicates of those that we want.
+        """
+        for sock in self.sockets.values():
+            sock.close()
+        self.sockets.clear()
 
     def serving(self) -> None:
         """
@@ -198,7 +213,8 @@ class PidFile:
     """
     The file that ``twistd`` has written our number to, and removes at the end.
 
-    While a successor begins, it is out of the way, with ``.oldbin`` after its name, as nginx has it.
+    While a successor begins, it is out of the way, with ``.oldbin`` after its name, as nginx has it, and our number
+    after that where the process that we have replaced is still draining by that name.
     """
 
     def __init__(self, options: MutableMapping[str, Any]) -> None:
@@ -214,6 +230,8 @@ class PidFile:
         """
         if self._path and Path(self._path).exists():
             aside = self._path + ".oldbin"
+            if Path(aside).exists():
+                aside += f".{os.getpid()}"
             os.replace(self._path, aside)
             self._options["pidfile"] = aside
 

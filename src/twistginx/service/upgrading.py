@@ -35,15 +35,26 @@ class Upgrading:
         """
         Have another process take over, and drain, and end; or go on.
         """
+        if self._running:
+            return self._not_upgraded("the server is being upgraded already")
+        self._running = True
+        changing = self._program.changing
+        await changing.acquire()
+        try:
+            return await self._upgrade()
+        finally:
+            self._running = False
+            changing.release()
+
+    async def _upgrade(self) -> Outcome:
         program = self._program
         sockets = tuple(sockets_of(program.listeners.values()))
-        if program.stopping or program.generation is None or self._running:
-            return self._not_upgraded("the server is not running, or is being upgraded already")
+        if program.stopping or program.generation is None:
+            return self._not_upgraded("the server is not running")
         if os.getpid() == 1:
             return self._not_upgraded("this is the first process of a container, which ends with it")
         if len(sockets) < len(program.listeners):
             return self._not_upgraded("a socket cannot be passed on: it was made by another reactor, or by a plugin")
-        self._running = True
         pid_file = PidFile(program.twistd)
         try:
             pid_file.step_aside()
@@ -52,14 +63,13 @@ class Upgrading:
         except (UpgradeError, OSError) as error:
             pid_file.step_back()
             return self._not_upgraded(str(error))
-        finally:
-            self._running = False
         for listener in program.listeners.values():
             listener.port.is_shared = True
             if isinstance(listener.port, UnixPort):
                 listener.port.disown()
         text = f"process {pid} has taken over"
         _log.info("{text}", text=text)
+        program.successor = pid
         program.status.succeeded(pid)
         program.quit()
         return Outcome(True, text)

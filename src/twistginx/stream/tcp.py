@@ -84,6 +84,9 @@ class StreamConnection:
         "transport",
     )
 
+    #: For the log.
+    doing = "in a stream"
+
     def __init__(self, frontend: StreamFrontend, listener: Any, address: IAddress, protocol: Any) -> None:
         self.listener = listener
         self.client_ip: bytes = unmapped(getattr(address, "host", "")).encode("ascii")

@@ -14,7 +14,7 @@ from twisted.logger import Logger
 from twistginx.service.start import unexpected
 from twistginx.workers.backoff import Backoff
 from twistginx.workers.process import Surroundings, WorkerProcess
-from twistginx.workers.wire import Details, RefusalError
+from twistginx.workers.wire import Details, GoneError, RefusalError
 
 #: Seconds between two signs of life.
 BEAT: Final = 1.0
@@ -86,7 +86,8 @@ class Crew:
         )
         reasons = dict.fromkeys(outcome.getErrorMessage() for well, outcome in outcomes if not well)
         if reasons:
-            await self.stop()
+            # In an upgrade, those that have begun have accepted what the old process would have.
+            await self.drain()
             raise RefusalError("\n".join(reasons))
         self._begun = True
         for number in range(1, size + 1):  # one that has died while others began
@@ -227,9 +228,29 @@ class Crew:
         for worker, (well, outcome) in zip(workers, outcomes, strict=True):
             if well:
                 answers.append({"worker": worker.number, **outcome})
-            elif worker.serving:
+            elif worker.serving and not outcome.check(GoneError):
                 reasons.append(outcome.getErrorMessage())
         return answers, list(dict.fromkeys(reasons))
+
+    async def insist(self, name: str) -> None:
+        """
+        Give an order that nobody may refuse any more.  Who cannot follow it is killed, and the one that takes its place
+        begins with what all others have.
+        """
+        workers = self.serving
+        outcomes: list[tuple[bool, Any]] = await DeferredList(
+            [each.order(name) for each in workers], consumeErrors=True
+        )
+        for worker, (well, outcome) in zip(workers, outcomes, strict=True):
+            if not well and worker.serving and not outcome.check(GoneError):
+                _log.error(
+                    "{worker}, process {pid}, could not {name}, and is killed: {error}",
+                    worker=worker.name,
+                    pid=worker.pid,
+                    name=name,
+                    error=outcome.getErrorMessage(),
+                )
+                worker.kill()
 
     async def renew(self) -> None:
         """

@@ -94,6 +94,8 @@ class Master(Program):
             raise RefusedError(str(error).split("\n")) from error
         opening.settle()
         self._use(generation, opening)
+        if old is not None and _size_of_memory(old) != _size_of_memory(generation):
+            _log.warn("[shared].size: another size takes a restart, or an upgrade (SIGUSR2)")
         gone = (
             [] if old is None else [self.listeners.pop(key) for key in old.listeners if key not in generation.listeners]
         )
@@ -149,8 +151,10 @@ class Master(Program):
             "commands": list(self._applied.values()),
             "secret": self.runtime.secret.hex(),
         }
-        assert self.runtime.memory is not None
-        return details, [(_MEMORY, self.runtime.memory.fileno()), *_passed(self.listeners.values())]
+        assert self.runtime.memory is not None and self.generation is not None
+        # Not those that are about to be closed: descriptors are sent a moment later, and would be somebody else's then.
+        wanted = [listener for key, listener in self.listeners.items() if key in self.generation.listeners]
+        return details, [(_MEMORY, self.runtime.memory.fileno()), *_passed(wanted)]
 
     @staticmethod
     def _configuration(generation: Generation | None) -> Details:
@@ -167,7 +171,7 @@ class Master(Program):
                 raise RefusalError("\n".join(reasons))
             # From here on a worker that starts is to have the new one.
             self._use(opening.generation, opening)
-            await crew.all("commit")
+            await crew.insist("commit")
             await crew.resize(count_of_workers(opening.generation))
         finally:
             crew.release()

@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from twistginx.workers.relayed import Relay
-from twistginx.workers.wire import Details, Line, OneLine, RefusalError
+from twistginx.workers.wire import Details, GoneError, Line, OneLine, RefusalError
 
 #: The variable of the environment that holds the descriptor of the line, as in ``worker``.
 _LINE: Final = "TWISTGINX_LINE"
@@ -121,13 +121,13 @@ class WorkerProcess(ProcessProtocol):
         self, name: str, details: Details | None = None, sockets: Iterable[tuple[str, int]] = ()
     ) -> Deferred[Details]:
         """
-        See ``Line.order``.  Its death fails what it was to answer, with :exc:`RefusalError`.
+        See ``Line.order``.  Its death fails what it was to answer, with :exc:`GoneError`, and may be heard of later.
         """
 
         def dead(failure: Failure) -> Details:
-            if failure.check(RefusalError):
+            if failure.check(RefusalError) and not failure.check(GoneError):
                 failure.raiseException()
-            raise RefusalError(f"{self.name} is gone") from failure.value
+            raise GoneError(f"{self.name} is gone") from failure.value
 
         return self._line.order(name, details, sockets).addErrback(dead)
 
@@ -152,7 +152,7 @@ class WorkerProcess(ProcessProtocol):
             self.kill()
             await self.ended()
             reason = str(error) if isinstance(error, RefusalError) else f"not within {START_PATIENCE:g} s"
-            raise RefusalError(f"{self.name} {self.fate}" if reason.endswith("is gone") else reason) from error
+            raise RefusalError(f"{self.name} {self.fate}" if isinstance(error, GoneError) else reason) from error
         self.serving = True
 
     def beat(self, elapsed: float) -> None:

@@ -36,6 +36,12 @@ class RefusalError(TwistginxError):
     """
 
 
+class GoneError(RefusalError):
+    """
+    The other end is gone, and did not say anything.
+    """
+
+
 class Document(amp.Argument):
     """
     A JSON value of any size, in as many pieces as it takes.
@@ -105,7 +111,8 @@ class Line(amp.AMP):
         """
         Give an order.
 
-        :return: the answer; fails with :exc:`RefusalError`, or with an error of Twisted's when the other end is gone.
+        :return: the answer; fails with :exc:`RefusalError`, or, when the other end is gone, with :exc:`GoneError` or an
+            error of Twisted's.
         """
         passed = [{"key": key, "descriptor": descriptor} for key, descriptor in sockets]
         if self.transport is None:
@@ -159,13 +166,14 @@ class Line(amp.AMP):
         """
         Without AMP's line in the log.
         """
-        amp.BinaryBoxProtocol.connectionLost(self, reason)
+        # First this: who hears that an order has failed may give the next one.
         self.transport = None
+        amp.BinaryBoxProtocol.connectionLost(self, reason)
         self.lost.callback(None)
 
 
 async def _gone() -> Details:
-    raise RefusalError("it is gone")
+    raise GoneError("it is gone")
 
 
 class OneLine(Factory):

@@ -25,6 +25,7 @@ if "twisted.internet.reactor" not in sys.modules:
 
 from twisted.internet import reactor as _reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger, globalLogBeginner
 
 from twistginx.config.disk import Disk
@@ -46,6 +47,12 @@ LINE: Final = "TWISTGINX_LINE"
 
 #: The key under which the memory that workers share is passed.
 MEMORY: Final = "memory"
+
+#: Seconds between two turns of the reactor that the watchdog is told of.
+_TURN: Final = 2.0
+
+#: Seconds beyond ``worker_timeout`` and ``_TURN``, for the master to be first.
+_BEYOND: Final = 3.0
 
 #: How often, a second apart, an order of before is tried.
 _TRIES: Final = 10
@@ -120,6 +127,7 @@ class Worker:
         await self._open(service, details, sockets)
         self.service = service
         await self.commit({}, {})
+        LoopingCall(self._turns).start(_TURN).addErrback(unexpected)
         for command in details["commands"]:
             self._apply(service, command)
         return {}
@@ -134,6 +142,16 @@ class Worker:
         except ValueError:
             if tries > 1 and not self._ending:
                 reactor.callLater(1.0, self._apply, service, command, tries - 1)
+
+    def _turns(self) -> None:
+        """
+        The reactor turns.  When it does not, the master ends us; when there is no master any more, nobody would, and we
+        would keep the addresses from the next one: so a thread of the interpreter's does, which needs no lock.
+        """
+        generation = None if self.service is None else self.service.generation
+        if generation is not None:
+            timeout = float(generation.root.process.worker_timeout)
+            faulthandler.dump_traceback_later(_TURN + timeout + _BEYOND, exit=True)
 
     def begin(self, details: Details, sockets: dict[str, int]) -> Deferred[Details]:
         return Deferred.fromCoroutine(self.begin_with(details, sockets))
