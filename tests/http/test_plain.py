@@ -161,8 +161,8 @@ def response(*reads: bytes) -> Any:
         elif complete and parser.upgrade is None:
             told.response_end(parser.trailers)
         made.append((told.events, complete, parser.reusable, parser.upgrade))
-        if not parser.reusable:
-            break
+        if not (complete and parser.reusable):
+            break  # nobody expects another answer
     return made
 
 

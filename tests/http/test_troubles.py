@@ -31,7 +31,8 @@ def asked() -> Any:
     """
     head = RequestHead(b"GET", b"/a?secret=1", b"HTTP/1.1", Fields())
     head.path, head.host = b"/a", b"a.example"
-    return SimpleNamespace(head=head, request_id=b"01ab")
+    site, route = SimpleNamespace(label="a.example"), SimpleNamespace(name="all")
+    return SimpleNamespace(head=head, request_id=b"01ab", client_ip=b"192.0.2.7", site=site, route=route)
 
 
 class TroubleTests(SynchronousTestCase):
@@ -60,8 +61,11 @@ class TroubleTests(SynchronousTestCase):
         self.troubles.note(asked(), error, 0)
         (line,) = self.lines
         words, _, whose = line.partition(" (")
-        self.assertEqual(words, "504 http_response_timeout: 127.0.0.1:9001; upstream.app.timeouts.first_byte = 60s")
-        self.assertEqual(whose, "GET a.example/a, request 01ab)")
+        self.assertEqual(
+            words,
+            "a.example, route all: 504 http_response_timeout: 127.0.0.1:9001; upstream.app.timeouts.first_byte = 60s",
+        )
+        self.assertEqual(whose, "GET a.example/a, client 192.0.2.7, request 01ab)")
         self.assertEqual(self.events[-1]["log_level"], LogLevel.warn)
 
     def test_few(self) -> None:
@@ -81,13 +85,16 @@ class TroubleTests(SynchronousTestCase):
 
     def test_whose(self) -> None:
         """
-        What clients do wrong is not told, nor what has a traceback there already.
+        What clients do wrong is not told, unless a guard or a limit has said so, nor what has a traceback there.
         """
         for word in REASONS:
             self.troubles.note(asked(), ProxyError(word), 0)
-        told = {line.split(" ")[1] for line in self.lines}
+        told = {line.split(" ")[4] for line in self.lines}
         ours = {word for word, reason in REASONS.items() if reason.fault is not Fault.CLIENT}
-        self.assertEqual(told, ours - {"proxy_internal_error"})
+        refused = {"authentication_required", "http_request_denied", "rate_limited", "concurrency_limited"}
+        self.assertEqual(told, (ours | refused) - {"proxy_internal_error"})
+        for event in self.events:
+            self.assertIs(event["log_level"], LogLevel.info if event["word"] in refused else LogLevel.warn)
 
     def test_bound(self) -> None:
         """
@@ -111,7 +118,9 @@ class TroubleTests(SynchronousTestCase):
         ((request, record),) = server.records
         self.assertEqual(record.detail, "127.0.0.1:9001: connection refused")
         name = request.request_id.decode()
+        (line,) = self.lines
         self.assertEqual(
-            self.lines,
-            [f"502 connection_refused: 127.0.0.1:9001: connection refused (GET a.example/x, request {name})"],
+            line,
+            "tcp:80, route #1: 502 connection_refused: 127.0.0.1:9001: connection refused "
+            f"(GET a.example/x, client {request.client_ip.decode()}, request {name})",
         )

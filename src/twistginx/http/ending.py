@@ -144,8 +144,6 @@ class Ending(TwistedRequest):
                     log(self, record)
                 except Exception:
                     self._log.failure("the access log failed")
-        if self.error is not None:
-            channel.frontend.complaints.note(self.error, self, channel.ticker.now)
         self.source = None
         self.watcher = None
         if self._filters:

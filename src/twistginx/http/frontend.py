@@ -12,7 +12,6 @@ from twisted.internet.interfaces import IAddress, IProtocol
 
 from twistginx.config.regex import Regex
 from twistginx.http.channel import Channel
-from twistginx.http.complaints import Complaints
 from twistginx.http.farewell import farewell
 from twistginx.http.message import Record
 from twistginx.http.tally import Tally
@@ -51,7 +50,6 @@ class Frontend:
     :ivar min_rate: bytes per second that a client must send of a body, and take of a response, on average; 0: any.
     :ivar key: what stands before the names of the settings above, for errors: ``listener.edge.``, say.
     :ivar tally: counts.
-    :ivar complaints: what the error log is told.
     :ivar terms: of the contexts (``net.tls.ServerTLS.context``) that connections are made under, what a site may insist
         on; a site whose own terms are others is not served on such a connection.
     :ivar requests_bound: how many requests a connection may make; the last is answered with ``Connection: close``.
@@ -70,7 +68,6 @@ class Frontend:
     min_rate: int = 240
     key: str = ""
     tally: Tally = field(factory=Tally)
-    complaints: Complaints = field(factory=Complaints, init=False)
     terms: dict[Any, Any] = field(factory=dict)
     requests_bound: int = 1000
     log: Callable[[Any, Record], None] | None = None

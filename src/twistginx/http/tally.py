@@ -37,7 +37,7 @@ class Tally:
 
     def failed_with(self, error: ProxyError, request: Any, now: float) -> None:
         """
-        The same, and the error log is told of it where it is no client's fault.
+        The same, and the error log is told of it (``http.troubles``).
 
         :param now: seconds, on a clock that does not go back.
         """

@@ -1,5 +1,5 @@
 """
-Tests for twistginx.http.complaints.
+What guards and limits have refused, in the error log (L{twistginx.http.troubles}).
 """
 
 from __future__ import annotations
@@ -7,26 +7,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from constantly import NamedConstant
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 
 from tests.policies.guarded import GuardedCase
 
 
-class ComplaintTests(GuardedCase):
+class RefusalTests(GuardedCase):
     """
     What the error log says of a route with guards.
     """
 
     @contextmanager
-    def log(self, *expected: str) -> Iterator[None]:
+    def log(self, *expected: str, level: NamedConstant = LogLevel.info) -> Iterator[None]:
         """
         These are the lines, with the name of the request left out.
         """
         with capturedLogs() as events:
             yield
-        lines = [event for event in events if event.get("log_namespace") == "twistginx.guards"]
-        self.assertEqual([formatEvent(line).replace(line["id"], "ID") for line in lines], list(expected))
-        self.assertEqual({line["log_level"] for line in lines}, {LogLevel.info} if expected else set())
+        lines = [event for event in events if event.get("log_namespace") == "twistginx.http"]
+        self.assertEqual([formatEvent(line).replace(line["request_id"], "ID") for line in lines], list(expected))
+        self.assertEqual({line["log_level"] for line in lines}, {level})
 
     def test_why(self) -> None:
         """
@@ -35,10 +36,11 @@ class ComplaintTests(GuardedCase):
         self.serve('name = "api"\n    access.deny = "192.0.2.66"\n    jwt.secret = "{env.KEY}"\n    rate_limit = "1/h"')
         with self.log(
             "tcp:80, route api: 403 http_request_denied: access.deny: the client's address is in it (deny) "
-            "(client 192.0.2.66, request ID)",
-            "tcp:80, route api: 401 authentication_required: jwt: there is no token (client 192.0.2.7, request ID)",
+            "(GET app.example/, client 192.0.2.66, request ID)",
+            "tcp:80, route api: 401 authentication_required: jwt: there is no token "
+            "(GET app.example/, client 192.0.2.7, request ID)",
             "tcp:80, route api: 401 authentication_required: jwt: it is not a signed token "
-            "(client 192.0.2.7, request ID)",
+            "(GET app.example/, client 192.0.2.7, request ID)",
         ):
             self.assertNotIn(b"deny", self.told(client="192.0.2.66").body)
             self.told()
@@ -50,7 +52,8 @@ class ComplaintTests(GuardedCase):
         """
         self.serve('name = "api"\n    api_key.keys = { a = "{env.KEY}" }')
         said = (
-            "tcp:80, route api: 401 authentication_required: api_key: there is no key (client 192.0.2.7, request ID{})"
+            "tcp:80, route api: 401 authentication_required: api_key: there is no key "
+            "(GET app.example/, client 192.0.2.7, request ID){}"
         )
         with self.log(said.format("")):
             for _ in range(5):
@@ -62,10 +65,14 @@ class ComplaintTests(GuardedCase):
 
     def test_others(self) -> None:
         """
-        What no guard has refused is none of it, nor what it could not decide: that is not the client's fault.
+        What a guard could not decide is not the client's fault, and a warning.
         """
         self.serve('forward_auth = "http://127.0.0.1:9091"')
-        with self.log():
+        with self.log(
+            "tcp:80, route #1: 503 authentication_unavailable: forward_auth: connection_refused: 127.0.0.1:9091: "
+            "connection refused (GET app.example/, client 192.0.2.7, request ID)",
+            level=LogLevel.warn,
+        ):
             connection = self.ask()
             self.server.refuse()
             self.assertTrue(connection.take().startswith(b"HTTP/1.1 503 "))
