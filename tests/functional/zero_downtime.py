@@ -133,9 +133,11 @@ class Load:
         sock = socket.socket()
         sock.setblocking(False)
         try:
+            # A worker may have it, and die, before we hear that it is there.
+            since = time.monotonic()
             await asyncio.get_running_loop().sock_connect(sock, ("127.0.0.1", self.ports[port]))
             # Known before the handshake, in which a worker may die as well.
-            _CONNECTION.get()[:] = [(self.ports[port], sock.getsockname()[1], time.monotonic())]
+            _CONNECTION.get()[:] = [(self.ports[port], sock.getsockname()[1], since)]
             return await asyncio.open_connection(sock=sock, ssl=context, server_hostname=name)
         except BaseException:
             sock.close()
