@@ -99,6 +99,8 @@ class Pace:
         else:
             self.size += len(data)
             self._idle.append(each)
+            if b"\r\nconnection: close" in head.lower():
+                self._broken(each)  # it has said that it takes no more
 
     def _broken(self, each: int) -> None:
         """
