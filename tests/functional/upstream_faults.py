@@ -105,6 +105,13 @@ listen = "tcp:{port}:interface=127.0.0.1"
 #: Why a POST may be refused: words of L{twistginx.errors.REASONS}.  It had been sent then.
 UNKNOWN = frozenset((b"connection_terminated", b"http_response_timeout"))
 
+
+class Unnoticed(Exception):
+    """
+    A fault, or its end, that the log of some worker does not tell in time; the text has what it tells.
+    """
+
+
 #: What is asked, in turn.
 METHODS = ("GET", "GET", "POST", "PUT")
 
@@ -338,7 +345,8 @@ class Trial:
         limit = time.monotonic() + 20
         while not ready():
             if time.monotonic() > limit:
-                raise AssertionError(f"{what}: not after 20 seconds\n{self.log.read_text()[-4000:]}")
+                story = "\n".join(line for line in self.log.read_text().splitlines() if "is tried again" not in line)
+                raise Unnoticed(f"{what}: not after 20 seconds\n{story}")
             await asyncio.sleep(0.02)
 
     async def _client(self) -> None:
