@@ -140,7 +140,8 @@ class Sending(asyncio.Protocol):
             self.io.write(held)
 
     def _write_pieces(self, pieces: Iterable[bytes]) -> None:
-        pieces = [*pieces]
+        # Python 3.12's asyncio does not get past an empty one.
+        pieces = [piece for piece in pieces if piece]
         # asyncio's writelines copies nothing, and so must not be given what may change, nor, because it leaves behind
         # what stood before it, what is no bytes.  For small pieces a copy is cheaper.
         if sum(map(len, pieces)) > _JOIN and all(piece.__class__ is bytes for piece in pieces):
