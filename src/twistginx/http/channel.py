@@ -7,6 +7,9 @@ that a connection never holds more than one read.
 
 A connection has one deadline at any time, and says by ``_limit`` what it means.  It keeps its listener, and takes the
 listener's live frontend for each request anew: that is all that a reload has to change.
+
+It is one file, longer than others, because body, deadlines and flow control are decided by one state, that of the one
+request that is being answered: in two files, each would have to be read with the other.
 """
 
 from __future__ import annotations

@@ -88,20 +88,6 @@ class ClientHelloReader:
         :raise NotClientHello: when it is something else, malformed, or too large.
         """
         received = self.received
-        if not received:
-            # Nearly always it is one record, and one read.
-            size = len(data)
-            if (
-                _RECORD_HEADER + _MESSAGE_HEADER < size <= _RECORD_LIMIT
-                and data[0] == _HANDSHAKE
-                and data[1] == _MAJOR_VERSION
-                and data[3] << 8 | data[4] == size - _RECORD_HEADER
-                and data[5] == _CLIENT_HELLO
-                and data[6] << 16 | data[7] << 8 | data[8] == size - _RECORD_HEADER - _MESSAGE_HEADER
-            ):
-                hello = parse_client_hello(data[_RECORD_HEADER + _MESSAGE_HEADER :])
-                self.received = bytearray(data)
-                return hello
         received += data
         while True:
             # Refuse as early as one can: who speaks another protocol may be waiting for us to speak.
